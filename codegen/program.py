@@ -1,0 +1,140 @@
+"""What codegen hands to the runtime: buffers, sizes, kernels in order, and the loop around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from graphir.dtypes import DType
+from graphir.graph import Node
+from graphir.sizes import Shape, Size
+
+if TYPE_CHECKING:
+    from .tile import TileKernel
+
+# Sizes that the runtime gives a program besides the graph's own Dims.
+ROWS = "rows"  # rows of the whole data set, where a loop runs over batches of it
+BATCH = "batch"  # rows of a full batch
+PROGRAMS = "programs"  # programs of a Triton grid; threads of a C call
+
+
+class Role(Enum):
+    """Who owns a buffer."""
+
+    INPUT = "input"  # the caller's; with a carry also written
+    OUTPUT = "output"  # allocated by the runtime, handed to the caller
+    SCRATCH = "scratch"  # allocated by the runtime for the call, contents undefined
+    ZEROED = "zeroed"  # as scratch, but zero before the first launch (and left zero by each)
+
+
+class Binding(Enum):
+    """How a buffer meets the batch loop (all are WHOLE where there is none)."""
+
+    WHOLE = "whole"  # the same memory in every step
+    ROWS = "rows"  # one batch of rows a step: the memory holds all rows of the data
+    STEP = "step"  # one scalar a step: the memory holds one for each step of the call
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A C-contiguous array in memory.
+
+    `shape` is what has to be allocated or passed: with ROWS binding its leading size is `rows`,
+    with STEP binding the shape is `(steps,)`, indexed by the step number.
+    """
+
+    name: str
+    dtype: DType
+    shape: Shape
+    role: Role
+    binding: Binding = Binding.WHOLE
+    node: Node | None = None
+
+
+@dataclass(frozen=True)
+class BatchLoop:
+    """A compiled loop over mini-batches: step s takes rows s*batch to min((s+1)*batch, rows).
+
+    Attributes:
+        dim: the symbol of the graph's batch size, which is smaller in the last step.
+        batched: positions of the graph's inputs that are fetched by rows.
+        stepped: positions of the graph's 0-d inputs that hold one value a step.
+        carry: (output, input) positions: what a step writes, the next one reads, in place.
+        shuffled: rows are fetched through the `order` buffer (int64, one entry a row).
+    """
+
+    dim: str
+    batched: frozenset[int]
+    stepped: frozenset[int]
+    carry: tuple[tuple[int, int], ...]
+    shuffled: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One choice of the scheduler with its reason, for `explain()`."""
+
+    kind: str
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """A scheduled graph.
+
+    Attributes:
+        name: of the user's function.
+        buffers: in the order of the call: inputs of the graph in order, then the outputs that are
+            not carried, then `order` where the loop is shuffled, then scratch.
+        sizes: names of the sizes in the order of the call (Dims; `rows` and `batch` in a loop).
+        kernels: in the order of a step.
+        loop: the batch loop, if any.
+        outputs: for each output of the graph the name of the buffer that holds it.
+        decisions: what the scheduler chose and refused, and why.
+    """
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    sizes: tuple[str, ...]
+    kernels: tuple[TileKernel, ...]
+    loop: BatchLoop | None
+    outputs: tuple[str, ...]
+    decisions: tuple[Decision, ...] = ()
+
+    def buffer(self, name: str) -> Buffer:
+        """The buffer of that name."""
+        return next(b for b in self.buffers if b.name == name)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch of a Triton kernel.
+
+    `arguments` name buffers and sizes (also `first` and `last`, the steps to run: with a loop and
+    one program the kernel runs them all itself; with several programs it is launched once a step).
+    """
+
+    kernel: str
+    arguments: tuple[str, ...]
+    grid: tuple[Size, ...]
+    num_warps: int
+    num_stages: int
+    signature: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TritonModule:
+    """Triton text and how to launch it. `scratch` is what the kernels need besides the program's
+    buffers; its shapes may use `programs`."""
+
+    source: str
+    launches: tuple[Launch, ...]
+    scratch: tuple[Buffer, ...]
+
+
+C_ENTRY = "graphir_run"
+"""The C entry: `int graphir_run(void **buffers, const int64_t *sizes, int64_t first,
+int64_t last, int32_t threads)`; 0 where it succeeded, 1 where memory ran out, 2 where a thread
+could not be started."""

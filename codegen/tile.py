@@ -1,0 +1,242 @@
+"""The tile IR: what a kernel does to tiles, before either target is chosen.
+
+A kernel is: for each block of its grid axes: a preamble; a loop over blocks of the stream axis; an
+epilogue. Statements define tiles (single assignment), whose axes are named; an operand that lacks
+an axis of the result repeats along it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+
+from graphir.dtypes import DType
+from graphir.graph import Node
+from graphir.sizes import Size
+
+
+class AxisRole(Enum):
+    """How a kernel walks an axis."""
+
+    STREAM = "stream"  # a loop over blocks; its accumulators are combined across programs
+    GRID = "grid"  # one program a block
+    TILE = "tile"  # held whole
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of a kernel. `block` is how many of its elements a tile holds."""
+
+    id: int
+    name: str
+    size: Size
+    role: AxisRole
+    block: int
+
+    @property
+    def ragged(self) -> bool:
+        """Whether a tile may hold positions beyond the axis' end."""
+        if self.role is AxisRole.TILE:
+            return self.size != self.block
+        return not (isinstance(self.size, int) and self.size % self.block == 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A value in a kernel: a scalar for each position along `axes`."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    dtype: DType
+    node: Node | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Accumulator:
+    """What the stream's blocks are joined into, from the combiner's identity on."""
+
+    tile: Tile
+    op: str
+    identity: float | int | bool
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of an element's offset: `stride * ((position - shift) / step)`.
+
+    The position is the place along `axis`, or what the integer tile `at` holds there. A step
+    other than 1 (and any `length`) makes positions that do not land on an element read as 0.
+    """
+
+    stride: Size
+    axis: Axis | None = None
+    at: Tile | None = None
+    shift: int = 0
+    step: int = 1
+    length: Size | None = None
+
+
+@dataclass(frozen=True)
+class Address:
+    """Elements of a buffer: `offset` plus the terms, in elements."""
+
+    buffer: str
+    terms: tuple[Term, ...]
+    offset: Size = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Load:
+    """Read; positions beyond an axis' end (or not landing on an element) give 0."""
+
+    out: Tile
+    address: Address
+
+
+@dataclass(frozen=True, eq=False)
+class Fill:
+    """A scalar constant."""
+
+    out: Tile
+    value: float | int | bool
+
+
+@dataclass(frozen=True, eq=False)
+class SizeOf:
+    """A scalar: the number behind a size."""
+
+    out: Tile
+    size: Size
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """The place along the one axis of `out`: 0, 1, …"""
+
+    out: Tile
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """An elementwise op; arguments repeat along axes that they lack."""
+
+    out: Tile
+    op: str
+    args: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """`source` within the ragged `axes`, `value` beyond their ends."""
+
+    out: Tile
+    source: Tile
+    axes: tuple[Axis, ...]
+    value: float | int | bool
+
+
+@dataclass(frozen=True, eq=False)
+class Reduce:
+    """Join along `axes` with `op` from `identity` on; into an accumulator, or defining `out`."""
+
+    out: Tile
+    source: Tile
+    axes: tuple[Axis, ...]
+    op: str
+    identity: float | int | bool
+    into: Accumulator | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Contract:
+    """Sum of products along `axes`; `dot` says that the matrix unit does it."""
+
+    out: Tile
+    a: Tile
+    b: Tile
+    axes: tuple[Axis, ...]
+    dot: bool
+    into: Accumulator | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """Write within the axes' ends."""
+
+    value: Tile
+    address: Address
+    axes: tuple[Axis, ...]
+
+
+Statement: TypeAlias = (
+    Load | Fill | SizeOf | Position | Map | Mask | Reduce | Contract | Store
+)
+
+
+@dataclass(frozen=True)
+class TileKernel:
+    """One kernel.
+
+    Attributes:
+        axes: all axes, in the order in which tiles hold them.
+        preamble, body, epilogue: the body is run once a block of the stream axis; without a
+            stream axis it is empty.
+        accumulators: in the order in which programs combine them.
+        buffers: names of the buffers that it reads or writes, in the program's order.
+        nodes: the graph's nodes that it computes.
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    preamble: tuple[Statement, ...]
+    body: tuple[Statement, ...]
+    epilogue: tuple[Statement, ...]
+    accumulators: tuple[Accumulator, ...]
+    buffers: tuple[str, ...]
+    nodes: tuple[Node, ...] = field(repr=False, default=())
+
+    @property
+    def stream(self) -> Axis | None:
+        """The axis that the body loops over."""
+        return next((a for a in self.axes if a.role is AxisRole.STREAM), None)
+
+    @property
+    def grid(self) -> tuple[Axis, ...]:
+        """The axes that programs share out."""
+        return tuple(a for a in self.axes if a.role is AxisRole.GRID)
+
+    def statements(self) -> Iterator[Statement]:
+        """All statements in order."""
+        yield from self.preamble
+        yield from self.body
+        yield from self.epilogue
+
+
+def operands(statement: Statement) -> tuple[Tile, ...]:
+    """The tiles that a statement reads."""
+    match statement:
+        case Map(args=args):
+            return args
+        case Mask(source=source) | Reduce(source=source):
+            return (source,)
+        case Contract(a=a, b=b):
+            return (a, b)
+        case Store(value=value, address=address):
+            return (value, *(t.at for t in address.terms if t.at is not None))
+        case Load(address=address):
+            return tuple(t.at for t in address.terms if t.at is not None)
+        case _:
+            return ()
+
+
+def defines(statement: Statement) -> Tile | None:
+    """The tile that a statement defines; None for a store or an accumulation."""
+    match statement:
+        case Store():
+            return None
+        case Reduce(out=out, into=into) | Contract(out=out, into=into):
+            return out if into is None else None
+        case _:
+            return statement.out

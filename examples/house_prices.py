@@ -1,0 +1,463 @@
+"""Train three models of house prices on the King County sales and set them beside the closed form.
+
+1. price = w1 * bedrooms + w2 * bathrooms + w3 * living area + b,
+2. price = a weighted sum of all numeric columns,
+3. a small multi-layer perceptron (MLP) on the same columns.
+
+``zipcode`` is left out: it is a label, not a quantity. Loss curves, predicted against actual
+prices, the graphs and the generated kernels are written to ``out/house_prices/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from rich.console import Console
+from rich.table import Table
+
+import graphir
+from datasets import FloatArray, Standardizer, load_house_sales, split_indices
+
+TARGET = "price"
+THREE_COLUMNS = ("bedrooms", "bathrooms", "sqft_living")
+NOT_INPUTS = (TARGET, "zipcode")
+TEST_FRACTION = 0.2
+BATCH_SIZE = 256
+EPOCHS = 60
+HIDDEN = 64
+
+# Okabe and Ito's colours stay distinct for colour-blind readers.
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#666666"
+
+Params = Any
+Predict = Callable[[Params, torch.Tensor], torch.Tensor]
+
+
+# ---------------------------------------------------------------------------------------------
+# The models: plain Python functions of parameters and inputs.
+
+
+def linear(params: Params, x: torch.Tensor) -> torch.Tensor:
+    """Weighted sum of the inputs plus a bias."""
+    w, b = params
+    return x @ w + b
+
+
+def mlp(params: Params, x: torch.Tensor) -> torch.Tensor:
+    """Hidden layers with tanh, then a weighted sum."""
+    *hidden, output = params
+    for w, b in hidden:
+        x = torch.tanh(x @ w + b)
+    return linear(output, x)
+
+
+def init_linear(inputs: int, generator: torch.Generator) -> Params:
+    """Start from zero: the loss is convex."""
+    return torch.zeros(inputs), torch.zeros(())
+
+
+def init_mlp(inputs: int, generator: torch.Generator) -> Params:
+    """Start two hidden layers with weights of variance 1 / fan-in, the output from the same."""
+
+    def weights(fan_in: int, *fan_out: int) -> torch.Tensor:
+        return torch.randn(fan_in, *fan_out, generator=generator) / fan_in**0.5
+
+    return [
+        (weights(inputs, HIDDEN), torch.zeros(HIDDEN)),
+        (weights(HIDDEN, HIDDEN), torch.zeros(HIDDEN)),
+        (weights(HIDDEN), torch.zeros(())),
+    ]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model with its inputs and the hyper-parameters of its training."""
+
+    slug: str
+    title: str
+    columns: tuple[str, ...]
+    predict: Predict
+    init: Callable[[int, torch.Generator], Params]
+    lr: float
+    momentum: float = 0.0
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether least squares solves it."""
+        return self.predict is linear
+
+
+def models(columns: Sequence[str]) -> list[Model]:
+    """List the three models, given the names of all columns."""
+    numeric = tuple(name for name in columns if name not in NOT_INPUTS)
+    every = f"{len(numeric)} columns"
+    return [
+        Model("linear_3", "linear, 3 columns", THREE_COLUMNS, linear, init_linear, lr=0.03),
+        Model("linear_all", f"linear, {every}", numeric, linear, init_linear, lr=0.03),
+        Model("mlp", f"MLP, {every}", numeric, mlp, init_mlp, lr=0.05, momentum=0.9),
+    ]
+
+
+# ---------------------------------------------------------------------------------------------
+# The data, standardised.
+
+
+@dataclass(frozen=True)
+class Split:
+    """Standardised inputs and targets; the scale of the price, to return to dollars."""
+
+    x_train: FloatArray
+    y_train: FloatArray
+    x_test: FloatArray
+    y_test: FloatArray
+    price: Standardizer
+
+
+def make_split(sales: dict[str, FloatArray], columns: Sequence[str], seed: int) -> Split:
+    """Split the sales and standardise both parts by the training part's mean and deviation."""
+    inputs = np.stack([sales[name] for name in columns], axis=1)
+    train, test = split_indices(len(inputs), TEST_FRACTION, seed)
+    scale, price = Standardizer.fit(inputs[train]), Standardizer.fit(sales[TARGET][train])
+    return Split(
+        x_train=scale.apply(inputs[train]),
+        y_train=price.apply(sales[TARGET][train]),
+        x_test=scale.apply(inputs[test]),
+        y_test=price.apply(sales[TARGET][test]),
+        price=price,
+    )
+
+
+def closed_form_predictions(split: Split) -> FloatArray:
+    """Predict the held-out targets by least squares in float64.
+
+    Living area is the sum of the areas above and below ground, so that with all columns the
+    weights are not unique. The predictions are.
+    """
+
+    def with_bias(x: FloatArray) -> FloatArray:
+        return np.column_stack([x, np.ones(len(x))])
+
+    weights, *_ = np.linalg.lstsq(with_bias(split.x_train), split.y_train, rcond=None)
+    return np.asarray(with_bias(split.x_test) @ weights)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Quality of predictions on the held-out sales."""
+
+    rmse: float  # dollars
+    r2: float
+
+    @classmethod
+    def of(cls, predicted: FloatArray, split: Split) -> Score:
+        """Compare standardised predictions with the held-out targets."""
+        mse = np.mean((predicted - split.y_test) ** 2)
+        return cls(float(np.sqrt(mse) * split.price.std), float(1 - mse / split.y_test.var()))
+
+
+# ---------------------------------------------------------------------------------------------
+# Training: everything that this script asks of graphir is in this section.
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained model and what there is to tell of its training."""
+
+    predicted: FloatArray  # held-out rows, standardised
+    loss: list[float]
+    validation_loss: list[float]
+    kernels: dict[str, str]  # file name -> text
+    pruned: list[str]
+    graph_svg: str
+    explanation: str
+    compile_seconds: float
+    train_seconds: float
+
+
+def fit(model: Model, split: Split, *, epochs: int, seed: int, backend: str, progress: bool) -> Fit:
+    """Train a model by mini-batch SGD with a cosine schedule and predict the held-out rows."""
+    on_gpu = backend in ("auto", "triton") and torch.cuda.is_available()
+
+    def tensor(values: FloatArray) -> torch.Tensor:
+        return torch.as_tensor(values, dtype=torch.float32, device="cuda" if on_gpu else "cpu")
+
+    def loss(params: Params, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return ((model.predict(params, x) - y) ** 2).mean()
+
+    x_test = tensor(split.x_test)
+    result = graphir.train(
+        loss,
+        model.init(len(model.columns), torch.Generator().manual_seed(seed)),
+        (tensor(split.x_train), tensor(split.y_train)),
+        optimizer=graphir.optim.SGD(lr=graphir.optim.cosine(model.lr), momentum=model.momentum),
+        batch_size=BATCH_SIZE,
+        epochs=epochs,
+        seed=seed,
+        validation=(x_test, tensor(split.y_test)),
+        backend=backend,
+        progress=progress,
+    )
+    predict = graphir.compile(model.predict, backend=backend)
+    predicted = predict(result.params, x_test)
+
+    kernels = {}
+    for number, kernel in enumerate(result.kernels):
+        kernels[f"kernel_{number}.triton.py"] = kernel.triton
+        kernels[f"kernel_{number}.c"] = kernel.c
+    return Fit(
+        predicted=predicted.cpu().numpy().astype(np.float64),
+        loss=list(result.history.loss),
+        validation_loss=list(result.history.validation_loss),
+        kernels=kernels,
+        pruned=[str(entry) for entry in result.graph.pruned],
+        graph_svg=result.graph.to_svg(),
+        explanation=str(result.explain()),
+        compile_seconds=result.compile_seconds,
+        train_seconds=result.train_seconds,
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# The report.
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One model's split, training and scores; ``gap`` compares its RMSE with the closed form's."""
+
+    model: Model
+    split: Split
+    fit: Fit
+    mean: Score
+    closed_form: Score | None
+    score: Score
+
+    @property
+    def gap(self) -> float | None:
+        """Relative excess of the held-out RMSE over the closed form's."""
+        return None if self.closed_form is None else self.score.rmse / self.closed_form.rmse - 1
+
+
+def evaluate(model: Model, split: Split, trained: Fit) -> Outcome:
+    """Score a trained model beside the mean of the training prices and the closed form."""
+    return Outcome(
+        model=model,
+        split=split,
+        fit=trained,
+        # Standardised prices have mean zero over the training rows.
+        mean=Score.of(np.zeros_like(split.y_test), split),
+        closed_form=(
+            Score.of(closed_form_predictions(split), split) if model.has_closed_form else None
+        ),
+        score=Score.of(trained.predicted, split),
+    )
+
+
+def split_table(outcomes: Sequence[Outcome], seed: int) -> Table:
+    """Describe the split."""
+    split = outcomes[0].split
+    table = Table(title=f"King County house sales, split with seed {seed}", title_justify="left")
+    for heading in ("part", "sales", "mean price", "standard deviation"):
+        table.add_column(heading, justify="left" if heading == "part" else "right")
+    for part, target in (("training", split.y_train), ("held out", split.y_test)):
+        prices = split.price.invert(target)
+        table.add_row(part, f"{len(prices):,}", f"${prices.mean():,.0f}", f"${prices.std():,.0f}")
+    return table
+
+
+def score_table(outcomes: Sequence[Outcome]) -> Table:
+    """Compare the models on the held-out sales."""
+    table = Table(title="Held-out sales", title_justify="left")
+    table.add_column("model")
+    table.add_column("trained by")
+    for heading in ("RMSE", "R²", "vs closed form"):
+        table.add_column(heading, justify="right")
+
+    def add(model: str, by: str, score: Score, gap: str = "") -> None:
+        table.add_row(model, by, f"${score.rmse:,.0f}", f"{score.r2:.4f}", gap)
+
+    add("mean price", "-", outcomes[0].mean)
+    for outcome in outcomes:
+        table.add_section()
+        if outcome.closed_form is not None and outcome.gap is not None:
+            add(outcome.model.title, "closed form", outcome.closed_form)
+            add(outcome.model.title, "graphir", outcome.score, f"{outcome.gap:+.4%}")
+        else:
+            add(outcome.model.title, "graphir", outcome.score)
+    return table
+
+
+def training_table(outcomes: Sequence[Outcome]) -> Table:
+    """Tell what was compiled and how long it took."""
+    table = Table(title="Compiling and training", title_justify="left")
+    table.add_column("model")
+    for heading in ("kernels", "pruned", "epochs", "compile", "train", "rows/s"):
+        table.add_column(heading, justify="right")
+    for outcome in outcomes:
+        trained, rows = outcome.fit, len(outcome.split.y_train)
+        epochs = len(trained.loss)
+        table.add_row(
+            outcome.model.title,
+            str(len(trained.kernels) // 2),
+            str(len(trained.pruned)),
+            str(epochs),
+            f"{trained.compile_seconds:.2f} s",
+            f"{trained.train_seconds:.2f} s",
+            f"{epochs * rows / max(trained.train_seconds, 1e-9):,.0f}",
+        )
+    return table
+
+
+def print_report(outcomes: Sequence[Outcome], seed: int, console: Console) -> None:
+    """Print the tables and what was pruned."""
+    for table in (split_table(outcomes, seed), score_table(outcomes), training_table(outcomes)):
+        console.print(table)
+    for outcome in outcomes:
+        if outcome.fit.pruned:
+            console.print(f"Pruned from the gradient of [bold]{outcome.model.title}[/]:")
+            for entry in outcome.fit.pruned:
+                console.print(f"  {entry}", markup=False, highlight=False)
+
+
+def style(ax: Axes) -> None:
+    """Quiet frame and grid."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color="#e0e0e0", linewidth=0.6)
+    ax.set_axisbelow(True)
+
+
+def loss_figure(outcomes: Sequence[Outcome]) -> Figure:
+    """Draw training and held-out loss by epoch, one panel per model."""
+    figure = Figure(figsize=(4 * len(outcomes), 3.8), layout="constrained")
+    axes = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
+    for ax, outcome in zip(axes, outcomes, strict=True):
+        epochs = range(1, len(outcome.fit.loss) + 1)
+        marker = "o" if len(epochs) == 1 else ""
+        ax.plot(epochs, outcome.fit.loss, color=BLUE, marker=marker, label="training")
+        ax.plot(
+            epochs,
+            outcome.fit.validation_loss,
+            color=VERMILION,
+            marker=marker,
+            linestyle="--",
+            label="held out",
+        )
+        if outcome.closed_form is not None:
+            level = (outcome.closed_form.rmse / float(outcome.split.price.std)) ** 2
+            ax.axhline(level, color=GREY, linestyle=":", label="held out, closed form")
+        ax.set_title(outcome.model.title, fontsize=11)
+        ax.set_xlabel("epoch")
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(MaxNLocator(nbins=6))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.legend(frameon=False, fontsize=9)
+        style(ax)
+    axes[0].set_ylabel("mean squared error (price variance = 1)")
+    return figure
+
+
+def prediction_figure(outcomes: Sequence[Outcome]) -> Figure:
+    """Draw predicted against actual price of the held-out sales, as densities."""
+    figure = Figure(figsize=(4 * len(outcomes) + 0.8, 4.4), layout="constrained")
+    axes = figure.subplots(1, len(outcomes), sharex=True, sharey=True, squeeze=False)[0]
+    first = outcomes[0].split
+    # A handful of mansions would squeeze all other sales into a corner.
+    limit = float(np.quantile(first.price.invert(first.y_test), 0.995)) / 1e6
+    for ax, outcome in zip(axes, outcomes, strict=True):
+        price = outcome.split.price
+        actual = price.invert(outcome.split.y_test) / 1e6
+        predicted = price.invert(outcome.fit.predicted) / 1e6
+        shown = (actual <= limit) & (predicted >= 0) & (predicted <= limit)
+        density = ax.hexbin(
+            actual, predicted, gridsize=45, extent=(0, limit, 0, limit),
+            bins="log", mincnt=1, cmap="cividis", linewidths=0.1,
+        )  # fmt: skip
+        ax.plot([0, limit], [0, limit], color=VERMILION, linewidth=1.2)
+        ax.annotate(
+            "predicted = actual", (limit * 0.97, limit * 0.97), color=VERMILION, fontsize=8,
+            ha="right", va="bottom", rotation=45, rotation_mode="anchor",
+        )  # fmt: skip
+        ax.text(
+            0.03, 0.97, f"RMSE ${outcome.score.rmse:,.0f}\nR² {outcome.score.r2:.3f}",
+            transform=ax.transAxes, va="top", fontsize=9,
+        )  # fmt: skip
+        ax.text(
+            0.97, 0.03, f"{(~shown).sum()} of {len(shown):,} sales lie outside",
+            transform=ax.transAxes, ha="right", fontsize=8, color=GREY,
+        )  # fmt: skip
+        ax.set(xlim=(0, limit), ylim=(0, limit), aspect="equal")
+        ax.set_title(outcome.model.title, fontsize=11)
+        ax.set_xlabel("actual price (million $)")
+        style(ax)
+    axes[0].set_ylabel("predicted price (million $)")
+    figure.colorbar(density, ax=axes, label="held-out sales per cell", pad=0.01)
+    return figure
+
+
+def write_files(outcomes: Sequence[Outcome], output: Path) -> None:
+    """Write figures, graphs, explanations and the text of the kernels."""
+    output.mkdir(parents=True, exist_ok=True)
+    loss_figure(outcomes).savefig(output / "loss.png", dpi=150)
+    prediction_figure(outcomes).savefig(output / "predicted_vs_actual.png", dpi=150)
+    for outcome in outcomes:
+        folder = output / outcome.model.slug
+        folder.mkdir(exist_ok=True)
+        # An earlier run may have had more kernels.
+        for stale in folder.glob("kernel_*"):
+            stale.unlink()
+        texts = {
+            "graph.svg": outcome.fit.graph_svg,
+            "explain.txt": outcome.fit.explanation,
+            **outcome.fit.kernels,
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+
+
+def run(
+    *, seed: int = 0, epochs: int = EPOCHS, backend: str = "auto", console: Console | None = None
+) -> list[Outcome]:
+    """Train and score the three models; with a console, show progress."""
+    sales = load_house_sales()
+    outcomes = []
+    for model in models(list(sales)):
+        if console is not None:
+            console.rule(model.title, align="left")
+        split = make_split(sales, model.columns, seed)
+        trained = fit(
+            model, split, epochs=epochs, seed=seed, backend=backend, progress=console is not None
+        )
+        outcomes.append(evaluate(model, split, trained))
+    return outcomes
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--seed", type=int, default=0, help="of the split, the start and the order")
+    parser.add_argument("--output", type=Path, default=Path("out/house_prices"))
+    parser.add_argument("--backend", default="auto", help="auto, triton, c, interpret or reference")
+    args = parser.parse_args(argv)
+
+    console = Console()
+    outcomes = run(seed=args.seed, epochs=args.epochs, backend=args.backend, console=console)
+    print_report(outcomes, args.seed, console)
+    write_files(outcomes, args.output)
+    console.print(f"Figures, graphs and kernels are in {args.output}/", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,181 @@
+"""The graph: frozen nodes in a networkx.MultiDiGraph, hash-consed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from .dtypes import DType
+from .errors import Location, user_location
+from .opdef import OPS, Kind, OpDef
+from .sizes import Shape, format_shape
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Node:
+    """One value: an op over other nodes. Nodes compare by identity; equal ones are the same.
+
+    Attributes:
+        id: creation number in its graph; every order that reaches an output is by this number.
+        op: the name of its OpDef.
+        inputs: the operands in order (the truth; the edges of the networkx graph mirror it).
+        attrs: hashable parameters of the op.
+        shape: ints and Dims.
+        dtype: the element type.
+    """
+
+    id: int
+    op: str
+    inputs: tuple[Node, ...]
+    attrs: Mapping[str, Any]
+    shape: Shape
+    dtype: DType
+
+    @property
+    def definition(self) -> OpDef:
+        """The op's declaration."""
+        return OPS[self.op]
+
+    @property
+    def kind(self) -> Kind:
+        """How the op treats axes."""
+        return OPS[self.op].kind
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        args = [f"%{x.id}" for x in self.inputs]
+        args += [f"{k}={v}" for k, v in self.attrs.items()]
+        return f"%{self.id} = {self.op}({', '.join(args)}) : {self.type}"
+
+    @property
+    def type(self) -> str:
+        """`f32(n, 3)`."""
+        return self.dtype.short + format_shape(self.shape)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """An edge or node that the gradient did not need, and why."""
+
+    node: Node
+    reason: str
+
+
+@dataclass(frozen=True)
+class IndexRange:
+    """A promise to be checked before a kernel runs: `low <= input < high` for every element."""
+
+    node: Node
+    low: int
+    high: int
+    location: Location | None
+
+
+@dataclass(eq=False)
+class Graph:
+    """A computation. Built by tracing, by `Graph.add`, or by passes that write new graphs.
+
+    Attributes:
+        nx: the networkx graph; each edge carries `operand`, its position.
+        inputs, outputs: in the order of the function's flattened arguments and results.
+        names: what to call a node in dumps (parameters and data).
+        locations: the user's lines that made a node.
+        captured: arrays that the function closed over, by their input node.
+        pruned: what differentiation left out.
+        hints: the sizes that the Dims had at the first trace.
+        ranges: index ranges to be checked on the host.
+        notes: words to the user (a trace restarted, an argument unused).
+    """
+
+    nx: nx.MultiDiGraph = field(default_factory=nx.MultiDiGraph)
+    inputs: list[Node] = field(default_factory=list)
+    outputs: list[Node] = field(default_factory=list)
+    names: dict[Node, str] = field(default_factory=dict)
+    locations: dict[Node, list[Location]] = field(default_factory=dict)
+    captured: dict[Node, Any] = field(default_factory=dict)
+    pruned: list[Pruned] = field(default_factory=list)
+    hints: dict[str, int] = field(default_factory=dict)
+    ranges: list[IndexRange] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _table: dict[Any, Node] = field(default_factory=dict, repr=False)
+    _at: list[Location] | None = field(default=None, repr=False)
+
+    def add(self, op: str, *inputs: Node, **attrs: Any) -> Node:
+        """The node `op(*inputs, **attrs)`: the one that is there, or a new one.
+
+        Raises:
+            ShapeError, DTypeError: where the op's type rule refuses the inputs.
+        """
+        definition = OPS[op]
+        key = (op, tuple(x.id for x in inputs), tuple(sorted(attrs.items())))
+        node = self._table.get(key)
+        if node is None:
+            shape, dtype = definition.infer(inputs, attrs)
+            node = Node(
+                len(self._table), op, inputs, MappingProxyType(dict(attrs)), shape, dtype
+            )
+            self._table[key] = node
+            self.nx.add_node(node)
+            for position, x in enumerate(inputs):
+                self.nx.add_edge(x, node, operand=position)
+        self._record_locations(node)
+        return node
+
+    def add_input(self, shape: Shape, dtype: DType, name: str, *, weak: bool = False) -> Node:
+        """A new argument. `weak` marks a Python number, which promotes as torch's do."""
+        node = self.add(
+            "input", index=len(self.inputs), shape=shape, dtype=dtype, weak=weak
+        )
+        self.inputs.append(node)
+        self.names[node] = name
+        return node
+
+    def constant(self, value: float | int | bool, dtype: DType) -> Node:
+        """The scalar `value`, keyed by its bytes so that -0.0 is not 0.0."""
+        return self.add("constant", value=np.asarray(value, dtype.numpy).tobytes(), dtype=dtype)
+
+    def _record_locations(self, node: Node) -> None:
+        found = self._at if self._at is not None else [loc for loc in [user_location()] if loc]
+        lines = self.locations.setdefault(node, [])
+        lines.extend(loc for loc in found if loc not in lines)
+
+    @contextmanager
+    def located(self, locations: list[Location]) -> Iterator[None]:
+        """Nodes added inside belong to these lines (a pass adds them on behalf of the user)."""
+        before, self._at = self._at, locations
+        try:
+            yield
+        finally:
+            self._at = before
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes in creation order, which is a topological order."""
+        return list(self._table.values())
+
+    def live(self, outputs: Iterable[Node] | None = None) -> list[Node]:
+        """The nodes that `outputs` (by default the graph's) need, in creation order."""
+        needed: set[Node] = set()
+        for out in self.outputs if outputs is None else outputs:
+            if out not in needed:
+                needed |= nx.ancestors(self.nx, out) | {out}
+        return sorted(needed, key=lambda n: n.id)
+
+    def users(self, node: Node) -> list[Node]:
+        """The nodes that read `node`, each once, in creation order."""
+        return sorted(set(self.nx.successors(node)), key=lambda n: n.id)
+
+    def __str__(self) -> str:
+        from .dump import dump
+
+        return dump(self)

@@ -1,0 +1,454 @@
+"""A value being traced: a node with Python's operators. The rules of differentiation, the
+composites and both front ends are written over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from . import dtypes
+from .dtypes import DType, dtype_of, promote, promote_weak
+from .errors import DTypeError, ShapeError, TraceError
+from .graph import Graph, Node
+from .sizes import Dim, Shape, Size, evaluate, format_shape
+
+Scalar: TypeAlias = int | float | bool
+
+
+class NeedsNumber(Exception):
+    """A trace met code that needs the number behind `names`: it restarts with them as ints."""
+
+    def __init__(self, names: frozenset[str], reason: str) -> None:
+        self.names = names
+        self.reason = reason
+        super().__init__(f"{', '.join(sorted(names))}: {reason}")
+
+
+class SymbolicSize:
+    """An entry of a traced value's `shape` that is not known before the kernel runs.
+
+    Sums and products with ints stay symbolic; arithmetic with anything else gives a traced
+    value; `int()`, `range()` and comparisons with numbers restart the trace specialised.
+    """
+
+    def __init__(self, graph: Graph, size: Dim, make: type[Value]) -> None:
+        self.graph, self.size, self._make = graph, size, make
+
+    def __index__(self) -> int:
+        raise NeedsNumber(self.size.names, "the code uses the number itself")
+
+    __int__ = __index__
+    __float__ = __index__
+
+    def value(self) -> Value:
+        """The size as a traced int64 scalar."""
+        return self._make(self.graph, self.graph.add("size", size=self.size), weak=True)
+
+    def _binary(self, other: Any, op: Callable[[Any, Any], Any]) -> Any:
+        if isinstance(other, SymbolicSize):
+            result = op(self.size, other.size)
+        elif isinstance(other, int):
+            result = op(self.size, other)
+        else:
+            return op(self.value(), other)
+        return SymbolicSize(self.graph, result, self._make) if isinstance(result, Dim) else result
+
+    def __add__(self, other: Any) -> Any:
+        return self._binary(other, lambda a, b: a + b)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self._binary(other, lambda a, b: a - b)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._binary(other, lambda a, b: b - a)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._binary(other, lambda a, b: a * b)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.value() / (other.value() if isinstance(other, SymbolicSize) else other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return other / self.value()
+
+    def __pow__(self, other: Any) -> Any:
+        return self.value() ** other
+
+    def __neg__(self) -> Any:
+        return self * -1
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, SymbolicSize):
+            return self.size == other.size
+        raise NeedsNumber(self.size.names, "the code compares the size with a number")
+
+    def __lt__(self, other: Any) -> bool:
+        raise NeedsNumber(self.size.names, "the code compares the size with a number")
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+    def __hash__(self) -> int:
+        return hash(self.size)
+
+    def __repr__(self) -> str:
+        return repr(self.size)
+
+
+def unwrap_size(size: Any) -> Size:
+    """An int or Dim from what a user passes as a size."""
+    if isinstance(size, SymbolicSize):
+        return size.size
+    return size if isinstance(size, Dim) else int(size)
+
+
+class Value:
+    """A node of a graph under construction, with operators.
+
+    Attributes:
+        graph, node: where and what it is.
+        weak: a Python number, or a result of Python numbers only; it promotes weakly.
+    """
+
+    __slots__ = ("graph", "node", "weak")
+
+    def __init__(self, graph: Graph, node: Node, weak: bool = False) -> None:
+        self.graph, self.node, self.weak = graph, node, weak
+
+    @property
+    def shape(self) -> tuple[int | SymbolicSize, ...]:
+        """The sizes: ints, and SymbolicSizes for what only the kernel knows."""
+        return tuple(
+            SymbolicSize(self.graph, s, type(self)) if isinstance(s, Dim) else s
+            for s in self.node.shape
+        )
+
+    @property
+    def sizes(self) -> Shape:
+        """The shape as the graph holds it."""
+        return self.node.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.node.shape)
+
+    @property
+    def element(self) -> DType:
+        """The element type as graphir's own DType."""
+        return self.node.dtype
+
+    def __repr__(self) -> str:
+        return f"<traced {self.node.type}>"
+
+    def apply(self, op: str, *others: Value, weak: bool = False, **attrs: Any) -> Value:
+        """The primitive `op` on this value and `others`, exactly as it stands."""
+        for other in others:
+            if other.graph is not self.graph:
+                raise TraceError(
+                    f"{op}: a traced value was used outside the trace that made it",
+                    hint="return it from the traced function instead of keeping it elsewhere",
+                )
+        node = self.graph.add(op, self.node, *(o.node for o in others), **attrs)
+        return type(self)(self.graph, node, weak)
+
+    def scalar(self, value: Scalar, dtype: DType | None = None) -> Value:
+        """A constant in this value's graph."""
+        kind = dtype or dtype_of(type(value))
+        return type(self)(self.graph, self.graph.constant(value, kind), weak=dtype is None)
+
+    def lift(self, other: Any) -> Value:
+        """`other` as a value of this graph: a value, a size or a Python number."""
+        if isinstance(other, Value):
+            return other
+        if isinstance(other, SymbolicSize):
+            return other.value()
+        if isinstance(other, (bool, int, float)):
+            return self.scalar(other)
+        raise DTypeError(
+            f"a number or an array of this trace is expected, got {type(other).__name__}"
+        )
+
+    # -- arithmetic: promotion and broadcasting, then a primitive -------------------------------
+
+    def __add__(self, other: Any) -> Value:
+        return binary("add", self, other)
+
+    def __radd__(self, other: Any) -> Value:
+        return binary("add", other, self)
+
+    def __sub__(self, other: Any) -> Value:
+        return binary("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Value:
+        return binary("sub", other, self)
+
+    def __mul__(self, other: Any) -> Value:
+        return binary("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Value:
+        return binary("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Value:
+        return binary("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Value:
+        return binary("div", other, self)
+
+    def __pow__(self, other: Any) -> Value:
+        return power(self, other)
+
+    def __rpow__(self, other: Any) -> Value:
+        return binary("pow", other, self)
+
+    def __neg__(self) -> Value:
+        return self.apply("neg", weak=self.weak)
+
+    def __pos__(self) -> Value:
+        return self
+
+    def __abs__(self) -> Value:
+        return self.apply("abs", weak=self.weak)
+
+    def __lt__(self, other: Any) -> Value:
+        return binary("lt", self, other)
+
+    def __le__(self, other: Any) -> Value:
+        return binary("le", self, other)
+
+    def __gt__(self, other: Any) -> Value:
+        return binary("gt", self, other)
+
+    def __ge__(self, other: Any) -> Value:
+        return binary("ge", self, other)
+
+    def __eq__(self, other: object) -> Value:  # type: ignore[override]
+        return binary("eq", self, other)
+
+    def __ne__(self, other: object) -> Value:  # type: ignore[override]
+        return binary("ne", self, other)
+
+    __hash__ = object.__hash__
+
+    def __and__(self, other: Any) -> Value:
+        return binary("logical_and", self, other)
+
+    __rand__ = __and__
+
+    def __or__(self, other: Any) -> Value:
+        return binary("logical_or", self, other)
+
+    __ror__ = __or__
+
+    def __invert__(self) -> Value:
+        return self.apply("logical_not")
+
+    def __bool__(self) -> bool:
+        raise TraceError(
+            f"an `if`, `while`, `and` or `assert` needs the truth of a traced value ({self!r}), "
+            "which is known only when the kernel runs",
+            hint="choose per element with torch.where(condition, a, b) or np.where",
+        )
+
+    def _no_number(self) -> Any:
+        raise TraceError(
+            f"the number behind a traced value ({self!r}) is known only when the kernel runs",
+            hint="keep computing with it, or return it and convert the result",
+        )
+
+    __float__ = __int__ = __index__ = __complex__ = _no_number
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d value")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Value:
+        from .indexing import getitem
+
+        return getitem(self, index)
+
+    def __matmul__(self, other: Any) -> Value:
+        from .composites import matmul
+
+        return matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Value:
+        from .composites import matmul
+
+        return matmul(other, self)
+
+
+# -- promotion and broadcasting ----------------------------------------------------------------
+
+FLOAT_RESULT = frozenset({"div", "pow"})
+
+
+def result_dtype(*values: Value) -> DType:
+    """What torch would compute in: arrays decide, 0-d arrays and Python numbers yield to them."""
+    ranked: list[list[Value]] = [[], [], []]
+    for v in values:
+        ranked[2 if v.weak else (1 if v.ndim == 0 else 0)].append(v)
+    result: DType | None = None
+    for group in ranked:
+        for v in group:
+            if result is None:
+                result = v.element
+            elif group is ranked[0] or (group is ranked[1] and not ranked[0]):
+                result = promote(result, v.element)
+            elif group is ranked[2]:
+                result = promote_weak(result, v.element)
+            else:
+                result = promote_weak(result, v.element, v.element)
+    assert result is not None
+    if all(v.weak for v in values):
+        return max((v.element for v in values), key=lambda d: ("bif".index(d.kind), d.itemsize))
+    return result
+
+
+def cast(x: Value, dtype: DType) -> Value:
+    """`x` converted; nothing where it has that type already. A weak value becomes strong."""
+    if x.element is dtype:
+        return type(x)(x.graph, x.node) if x.weak else x
+    return x.apply("cast", dtype=dtype)
+
+
+def lift_all(*operands: Any) -> list[Value]:
+    """The operands as values of the one graph that the traced ones among them belong to."""
+    first = next(x for x in operands if isinstance(x, Value))
+    return [first.lift(x) for x in operands]
+
+
+def binary(op: str, a: Any, b: Any) -> Value:
+    """The elementwise primitive `op` with torch's promotion and broadcasting."""
+    x, y = lift_all(a, b)
+    dtype = result_dtype(x, y)
+    if op in FLOAT_RESULT and not dtype.is_float and not (op == "pow" and not dtype.is_float):
+        dtype = dtypes.float32
+    if op.startswith("logical_"):
+        dtype = dtypes.bool_
+    weak = x.weak and y.weak
+    x, y = broadcast_together(op, cast(x, dtype), cast(y, dtype))
+    return x.apply(op, y, weak=weak)
+
+
+def power(base: Value, exponent: Any) -> Value:
+    """`base ** exponent`; small whole exponents become products, which are exact and smooth."""
+    if isinstance(exponent, (int, float)) and not isinstance(exponent, bool):
+        if exponent == 1:
+            return base
+        if exponent in (2, 3) and base.element.is_float:
+            return base * base if exponent == 2 else base * base * base
+        if exponent == 0.5 and base.element.is_float:
+            return base.apply("sqrt")
+    return binary("pow", base, exponent)
+
+
+def broadcast_shapes(what: str, a: Shape, b: Shape, hints: dict[str, int]) -> Shape:
+    """The shape that both broadcast to, aligned at the right; only a literal 1 stretches.
+
+    Raises:
+        ShapeError: naming both shapes.
+        NeedsNumber: where the sizes agree in the first call but a Dim meets a number.
+    """
+    rank = max(len(a), len(b))
+    left: Shape = (1,) * (rank - len(a)) + tuple(a)
+    right: Shape = (1,) * (rank - len(b)) + tuple(b)
+    out: list[Size] = []
+    for s, t in zip(left, right, strict=True):
+        if s == t or t == 1:
+            out.append(s)
+        elif s == 1:
+            out.append(t)
+        else:
+            require_equal(f"{what}: shapes {format_shape(a)} and {format_shape(b)} do not "
+                          "broadcast", s, t, hints,
+                          "line the axes up from the right, with x[:, None] where one is missing")
+    return tuple(out)
+
+
+def require_equal(message: str, a: Size, b: Size, hints: dict[str, int], hint: str) -> None:
+    """Raise unless two sizes are the same; restart specialised where they only happen to be."""
+    if a == b:
+        return
+    names = frozenset(n for s in (a, b) if isinstance(s, Dim) for n in s.names)
+    left, right = evaluate(a, hints), evaluate(b, hints)
+    if names and (left == right or 1 in (left, right)):
+        raise NeedsNumber(names, f"sizes {a} and {b} meet")
+    raise ShapeError(message, hint=hint)
+
+
+def broadcast_to(x: Value, shape: Shape) -> Value:
+    """`x` stretched to `shape` by NumPy's rule (which the caller has checked)."""
+    if x.sizes == tuple(shape):
+        return x
+    offset = len(shape) - x.ndim
+    stretched = [i for i, s in enumerate(x.sizes) if s == 1 and shape[offset + i] != 1]
+    kept = tuple(i for i in range(x.ndim) if i not in stretched)
+    weak = x.weak
+    if stretched:
+        x = x.apply("reshape", shape=tuple(x.sizes[i] for i in kept))
+    return x.apply(
+        "broadcast", shape=tuple(shape), dims=tuple(offset + i for i in kept), weak=weak
+    )
+
+
+def broadcast_together(what: str, *values: Value) -> list[Value]:
+    """The values stretched to their common shape."""
+    shape: Shape = ()
+    for v in values:
+        shape = broadcast_shapes(what, shape, v.sizes, v.graph.hints)
+    return [broadcast_to(v, shape) for v in values]
+
+
+def float_value(x: Value) -> Value:
+    """`x` in a floating type: integers and bools become float32, as in torch."""
+    return x if x.element.is_float else cast(x, dtypes.float32)
+
+
+def unary(op: str, x: Value) -> Value:
+    """The elementwise primitive `op`; functions of real numbers take integers as float32."""
+    return float_value(x).apply(op, weak=x.weak)
+
+
+def normalise_axes(what: str, axes: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """Axes as sorted, non-negative positions; None means all.
+
+    Raises:
+        ShapeError: for an axis that is not there, or one named twice.
+    """
+    if axes is None:
+        return tuple(range(ndim))
+    given = (axes,) if isinstance(axes, int) else tuple(axes)
+    out = []
+    for axis in given:
+        if not -max(ndim, 1) <= axis < max(ndim, 1):
+            raise ShapeError(f"{what}: axis {axis} is not one of a {ndim}-d value",
+                             hint=f"use an axis from {-ndim} to {ndim - 1}")
+        if ndim:
+            out.append(axis % ndim)
+    if len(set(out)) != len(out):
+        raise ShapeError(f"{what}: axes {given} name one axis twice")
+    return tuple(sorted(out))
+
+
+def reduce(op: str, x: Value, axes: int | Sequence[int] | None, keepdim: bool = False) -> Value:
+    """The reduction primitive `op` over `axes`, with NumPy's keepdims."""
+    over = normalise_axes(op, axes, x.ndim)
+    y = x.apply(op, axes=over) if over else x
+    if keepdim and over:
+        y = y.apply("reshape", shape=tuple(1 if i in over else s for i, s in enumerate(x.sizes)))
+    return y
+
+
+def contract(a: Value, b: Value, spec: str) -> Value:
+    """The sum of products `spec` in einsum's notation, e.g. "nd,dk->nk"."""
+    left, out = spec.split("->")
+    lhs, rhs = left.split(",")
+    return a.apply("contract", b, lhs=lhs, rhs=rhs, out=out)
