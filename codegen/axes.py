@@ -64,37 +64,32 @@ class _Classes:
             x = self.parent[x]
         return x
 
-    def _clash(self, a: int, b: int) -> Node | None:
-        small, large = sorted((self.members[a], self.members[b]), key=len)
-        shared = [n for n in small if n in large]
-        return min(shared, key=lambda n: n.id) if shared else None
-
     def union_all(self, pairs: Iterable[tuple[int, int]]) -> Node | None:
         """Join every pair, or none of them and return the node that would fold onto itself."""
         pairs = list(pairs)
-        trial: dict[int, int] = {}
+        joined: dict[int, int] = {}
+        parts: dict[int, list[set[Node]]] = {}
 
         def root(x: int) -> int:
             x = self.find(x)
-            while x in trial:
-                x = trial[x]
+            while x in joined:
+                x = joined[x]
             return x
 
-        groups: dict[int, set[Node]] = {}
         for x, y in pairs:
             a, b = root(x), root(y)
             if a == b:
                 continue
-            left = groups.get(a, self.members[a])
-            right = groups.get(b, self.members[b])
-            small, large = sorted((left, right), key=len)
-            shared = [n for n in small if n in large]
-            if shared:
-                return min(shared, key=lambda n: n.id)
-            keep, gone = (a, b) if left is large else (b, a)
-            trial[gone] = keep
-            if len(pairs) > 1:
-                groups[keep] = large | small
+            left = parts.get(a, [self.members[a]])
+            right = parts.get(b, [self.members[b]])
+            for one in left:
+                for other in right:
+                    small, large = sorted((one, other), key=len)
+                    shared = [n for n in small if n in large]
+                    if shared:
+                        return min(shared, key=lambda n: n.id)
+            joined[b] = a
+            parts[a] = left + right
         for x, y in pairs:
             self._union(x, y)
         return None

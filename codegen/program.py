@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from graphir.dtypes import DType
 from graphir.graph import Node
-from graphir.sizes import Shape, Size
+from graphir.sizes import Shape, Size, evaluate
 
 if TYPE_CHECKING:
     from .tile import TileKernel
@@ -118,10 +119,14 @@ class Launch:
 
     kernel: str
     arguments: tuple[str, ...]
-    grid: tuple[Size, ...]
+    grid: tuple[tuple[Size, int], ...]
     num_warps: int
     num_stages: int
     signature: dict[str, str] = field(default_factory=dict)
+
+    def programs(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """Programs along each axis of the grid: one for each block of each (size, block)."""
+        return tuple(-(-evaluate(size, sizes) // block) for size, block in self.grid)
 
 
 @dataclass(frozen=True)

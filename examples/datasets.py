@@ -20,8 +20,12 @@ def load_house_sales(path: Path = DATA / "king_county_house_sales.csv.gz") -> di
     """Read the sales, one float64 array per column; ``date`` counts days since the first sale."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         names = file.readline().strip().split(",")
-        to_days = {names.index("date"): lambda text: date.fromisoformat(text).toordinal()}
-        values = np.loadtxt(file, delimiter=",", converters=to_days, encoding="utf-8")
+        values = np.loadtxt(
+            file,
+            delimiter=",",
+            converters={names.index("date"): lambda text: date.fromisoformat(text).toordinal()},
+            encoding="utf-8",
+        )
     columns = dict(zip(names, values.T.copy(), strict=True))
     columns["date"] -= columns["date"].min()
     return columns
@@ -32,7 +36,7 @@ def load_mnist(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Read the digits: pixels in [0, 1] with shape (5000, 784), labels with shape (5000,)."""
     table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
-    return table[:, :-1].astype(np.float32) / 255, table[:, -1].astype(np.int64)
+    return table[:, :-1].astype(np.float32) / np.float32(255), table[:, -1].astype(np.int64)
 
 
 def split_indices(rows: int, test_fraction: float, seed: int) -> tuple[IndexArray, IndexArray]:

@@ -360,9 +360,9 @@ def loss_figure(outcomes: Sequence[Outcome]) -> Figure:
         ax.yaxis.set_major_locator(MaxNLocator(nbins=6))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.legend(frameon=False, fontsize=9)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         style(ax)
+    axes[0].legend(frameon=False, fontsize=9)
     axes[0].set_ylabel("mean squared error (price variance = 1)")
     return figure
 
@@ -387,6 +387,7 @@ def prediction_figure(outcomes: Sequence[Outcome]) -> Figure:
         ax.annotate(
             "predicted = actual", (limit * 0.97, limit * 0.97), color=VERMILION, fontsize=8,
             ha="right", va="bottom", rotation=45, rotation_mode="anchor",
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
         )  # fmt: skip
         ax.text(
             0.03, 0.97, f"RMSE ${outcome.score.rmse:,.0f}\nR² {outcome.score.r2:.3f}",

@@ -59,7 +59,7 @@ def gradients(
                 graph.notes.append(note)
     make = type(output)
     return [
-        make(graph, cotangents[w.node]) if w.node in needed else zeros_like(make(graph, w.node))
+        make(graph, (cotangents[w.node] if w.node in needed else zeros_like(w).node), w.weak)
         for w in wrt
     ]
 
@@ -81,7 +81,8 @@ def differentiable_edges(graph: Graph) -> nx.DiGraph[Node]:
     paths.add_nodes_from(graph.nx)
     paths.add_edges_from(
         (x, node)
-        for x, node, position in graph.nx.edges(data="operand")
+        for node in graph.nodes
+        for position, x in enumerate(node.inputs)
         if carries(node, position)
     )
     return paths

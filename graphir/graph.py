@@ -97,7 +97,7 @@ class Graph:
         notes: words to the user (a trace restarted, an argument unused).
     """
 
-    nx: nx.MultiDiGraph = field(default_factory=nx.MultiDiGraph)
+    nx: nx.MultiDiGraph[Node] = field(default_factory=nx.MultiDiGraph)
     inputs: list[Node] = field(default_factory=list)
     outputs: list[Node] = field(default_factory=list)
     names: dict[Node, str] = field(default_factory=dict)

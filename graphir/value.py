@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from . import dtypes
 from .dtypes import DType, dtype_of, promote, promote_weak
-from .errors import DTypeError, ShapeError, TraceError
+from .errors import DTypeError, ShapeError, TraceError, user_location
 from .graph import Graph, Node
 from .sizes import Dim, Shape, Size, evaluate, format_shape
 
@@ -21,6 +21,7 @@ class NeedsNumber(Exception):
     def __init__(self, names: frozenset[str], reason: str) -> None:
         self.names = names
         self.reason = reason
+        self.location = user_location()
         super().__init__(f"{', '.join(sorted(names))}: {reason}")
 
 
@@ -90,6 +91,11 @@ class SymbolicSize:
         raise NeedsNumber(self.size.names, "the code compares the size with a number")
 
     __le__ = __gt__ = __ge__ = __lt__
+
+    def _division(self, other: Any) -> Any:
+        raise NeedsNumber(self.size.names, "the code divides the size by a number")
+
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __divmod__ = _division
 
     def __hash__(self) -> int:
         return hash(self.size)

@@ -1,0 +1,461 @@
+"""From the nodes of one kernel to its tile IR."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from graphir import dtypes
+from graphir.graph import Node
+from graphir.opdef import OPS, Combiner, Kind
+from graphir.sizes import Dim
+
+from .axes import AxisMap
+from .machine import Machine
+from .program import Binding, Buffer
+from .tile import (
+    Accumulator,
+    Address,
+    Axis,
+    AxisRole,
+    Contract,
+    Fill,
+    Load,
+    Map,
+    Mask,
+    Position,
+    Reduce,
+    SizeOf,
+    Statement,
+    Store,
+    Term,
+    Tile,
+    TileKernel,
+)
+from .views import START, STEP, View, row_major, view
+
+ALIASES = frozenset({"broadcast", "permute", "reshape", "copy", "stop_gradient"})
+_AXIS_NAMES = "ijklopqruv"
+# Words of either target, and names that the printers give to what is not a tile.
+RESERVED = frozenset(keyword.kwlist) | frozenset(
+    "auto break case char const default do double enum extern float goto inline int long register "
+    "restrict short signed sizeof static struct switch typedef union unsigned void volatile "
+    "tl triton libdevice pid programs rows batch first last step start steps block base count "
+    "exp log sin cos tan sqrt pow tanh order n m".split()
+)
+
+
+class Section(Enum):
+    """The three parts of a kernel."""
+
+    PREAMBLE = 0
+    BODY = 1
+    EPILOGUE = 2
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How one kernel walks the axes: at most one streamed, some shared out, the others whole."""
+
+    stream: int | None
+    grid: tuple[int, ...] = ()
+
+
+def combiner_of(node: Node) -> Combiner:
+    """The combiner of a reduction; a contraction sums."""
+    found = OPS["sum" if node.kind is Kind.CONTRACTION else node.op].combiner
+    assert found is not None
+    return found
+
+
+def is_matrix_product(node: Node) -> bool:
+    """Whether a contraction has two matrices, one shared axis and no batch axis."""
+    sizes = dict(zip(node.attrs["lhs"], node.inputs[0].shape, strict=True))
+    sizes.update(zip(node.attrs["rhs"], node.inputs[1].shape, strict=True))
+    left, right, out = (
+        {c for c in node.attrs[k] if sizes[c] != 1} for k in ("lhs", "rhs", "out")
+    )
+    return (
+        len(left) == len(right) == len(out) == 2
+        and len(left & right) == 1
+        and not left & right & out
+    )
+
+
+def power_of_two(x: int) -> int:
+    """The smallest power of two that is at least `x`."""
+    return 1 << max(0, x - 1).bit_length()
+
+
+@dataclass
+class Blocks:
+    """Block sizes of one kernel's axes."""
+
+    axes: dict[int, Axis] = field(default_factory=dict)
+
+    @staticmethod
+    def choose(
+        nodes: Sequence[Node], walk: Walk, axes: AxisMap, machine: Machine
+    ) -> Blocks:
+        """Blocks from the shapes and the machine's limits alone, so that bits never depend on
+        anything measured."""
+        tiles: list[tuple[int, ...]] = []
+        padded_for_dot: set[int] = set()
+        for node in nodes:
+            tiles.append(axes.of[node])
+            tiles += [axes.ports[node, p] for p in range(len(node.inputs))]
+            if node.kind is Kind.CONTRACTION and machine.dot_size and is_matrix_product(node):
+                padded_for_dot.update(axes.space(node))
+            elif node.kind is Kind.CONTRACTION:
+                tiles.append(axes.space(node))
+        used = {a for tile in tiles for a in tile if a >= 0 and axes.size[a] != 1}
+        order = [a for a in (walk.stream, *walk.grid) if a in used]
+        order += sorted(used - set(order))
+
+        extent: dict[int, int] = {}
+        for a in order:
+            size = axes.size[a]
+            if a == walk.stream:
+                continue
+            if a in walk.grid:
+                limit = 64 if isinstance(size, Dim) else power_of_two(size)
+                extent[a] = min(64, max(limit, machine.dot_size))
+            else:
+                assert isinstance(size, int), "only streamed and shared axes have unknown sizes"
+                extent[a] = power_of_two(size) if machine.padded else size
+                if a in padded_for_dot and machine.padded:
+                    extent[a] = max(extent[a], machine.dot_size)
+        if walk.stream is not None and walk.stream in used:
+            widest = max(
+                (int(np.prod([extent[a] for a in set(t) if a in extent]))
+                 for t in tiles if walk.stream in t),
+                default=1,
+            )
+            low, high = machine.block_rows
+            rows = high
+            while rows > low and rows * widest > machine.block_elements:
+                rows //= 2
+            stream_size = axes.size[walk.stream]
+            if isinstance(stream_size, int):
+                rows = min(rows, max(power_of_two(stream_size), machine.dot_size))
+            extent[walk.stream] = rows
+        names = iter(_AXIS_NAMES)
+        made = {}
+        for a in order:
+            role = AxisRole.TILE
+            if a == walk.stream:
+                role = AxisRole.STREAM
+            elif a in walk.grid:
+                role = AxisRole.GRID
+            name = next(names, f"a{a}")
+            made[a] = Axis(a, name, axes.size[a], role, extent[a])
+        return Blocks(made)
+
+
+class Lowering:
+    """Builds one TileKernel: values are asked for where they are needed, and computed once."""
+
+    def __init__(
+        self,
+        name: str,
+        walk: Walk,
+        nodes: Sequence[Node],
+        axes: AxisMap,
+        stored: Mapping[Node, Buffer],
+        machine: Machine,
+        names: Mapping[Node, str],
+        order: Buffer | None,
+    ) -> None:
+        self.name, self.walk, self.map, self.stored = name, walk, axes, stored
+        self.machine, self.names, self.order = machine, names, order
+        self.nodes = list(nodes)
+        self.computed = set(nodes)
+        self.axes = Blocks.choose(nodes, walk, axes, machine).axes
+        self.sections: dict[Section, list[Statement]] = {s: [] for s in Section}
+        self.memo: dict[tuple[Section, Node], Tile] = {}
+        self.loads: dict[tuple[Section, Address, tuple[Axis, ...]], Tile] = {}
+        self.accumulators: list[Accumulator] = []
+        self.clean: dict[Tile, frozenset[Axis]] = {}
+        self.stores: list[Store] = []
+        self.taken = set(RESERVED) | {a.name for a in self.axes.values()}
+
+    # -- tiles ------------------------------------------------------------------------------
+
+    def _axes(self, ids: Iterable[int]) -> tuple[Axis, ...]:
+        found = {self.axes[a] for a in ids if a in self.axes}
+        return tuple(a for a in self.axes.values() if a in found)
+
+    def _tile(self, node: Node | None, axes: tuple[Axis, ...], dtype: dtypes.DType,
+              prefix: str = "t") -> Tile:
+        base = self.names.get(node) if node is not None else None
+        stem = base or (f"{prefix}{node.id}" if node is not None else prefix)
+        name, count = stem, 1
+        while name in self.taken:
+            count += 1
+            name = f"{stem}_{count}"
+        self.taken.add(name)
+        return Tile(name, axes, dtype, node)
+
+    def _emit(self, section: Section, statement: Statement) -> None:
+        self.sections[section].append(statement)
+
+    def _section(self, node: Node, asked: Section) -> Section:
+        if asked is not Section.BODY:
+            return asked
+        return Section.BODY if self.walk.stream in self.map.of[node] else Section.PREAMBLE
+
+    def value(self, node: Node, asked: Section) -> Tile:
+        """The tile of `node`, defined no later than in section `asked`."""
+        section = self._section(node, asked)
+        if (section, node) in self.memo:
+            return self.memo[section, node]
+        early = self.memo.get((Section.PREAMBLE, node))
+        if early is not None and node.kind in (Kind.REDUCTION, Kind.CONTRACTION):
+            return early
+        if node not in self.computed or node in self.stored:
+            place = view(node, self.stored)
+            if place is not None and (node in self.stored or not self._aliased(node)):
+                tile = self._load(node, place, self.map.of[node], section)
+                self.memo[section, node] = tile
+                return tile
+        tile = self._compute(node, section)
+        self.memo[section, node] = tile
+        return tile
+
+    def _aliased(self, node: Node) -> bool:
+        return node.op in ALIASES and (node, 0) not in self.map.cuts
+
+    def operand(self, node: Node, position: int, section: Section) -> Tile:
+        """The tile that operand `position` of `node` is, along the axes that `node` sees."""
+        x = node.inputs[position]
+        if (node, position) not in self.map.cuts:
+            return self.value(x, section)
+        place = view(x, self.stored)
+        assert place is not None, "a cut edge reads from memory"
+        return self._load(x, place, self.map.ports[node, position], section)
+
+    def _load(
+        self, node: Node, place: View, walked: Sequence[int], section: Section
+    ) -> Tile:
+        terms, offset = [], place.offset
+        for dim, a in zip(place.dims, walked, strict=True):
+            if dim.stride == 0:
+                continue
+            axis = self.axes.get(a)
+            if dim.rows:
+                if self.order is not None:
+                    terms.append(Term(dim.stride, at=self._rows(axis, section)))
+                    continue
+                offset = offset + START * dim.stride
+            if axis is not None:
+                terms.append(Term(dim.stride, axis, None, dim.shift, dim.step, dim.length))
+        ids = [t.axis.id for t in terms if t.axis] + [a.id for t in terms if t.at
+                                                       for a in t.at.axes]
+        return self._read(node, Address(place.buffer.name, tuple(terms), offset), ids, section)
+
+    def _read(self, node: Node | None, address: Address, ids: Iterable[int],
+              section: Section, dtype: dtypes.DType | None = None) -> Tile:
+        axes = self._axes(ids)
+        key = (section, address, axes)
+        if key not in self.loads:
+            kind = dtype or (node.dtype if node is not None else dtypes.int64)
+            tile = self._tile(node, axes, kind, "rows")
+            self._emit(section, Load(tile, address))
+            self.clean[tile] = frozenset(axes)
+            self.loads[key] = tile
+        return self.loads[key]
+
+    def _rows(self, axis: Axis | None, section: Section) -> Tile:
+        """The row numbers of the batch: the shuffle's permutation from the batch's start on."""
+        assert self.order is not None
+        terms = (Term(1, axis),) if axis is not None else ()
+        address = Address(self.order.name, terms, START)
+        return self._read(None, address, [axis.id] if axis is not None else [], section)
+
+    # -- computing --------------------------------------------------------------------------
+
+    def _compute(self, node: Node, section: Section) -> Tile:
+        if node.op in ("slice", "embed") or (node.op == "reshape" and not self._aliased(node)):
+            place = view(node, self.stored)
+            assert place is not None, f"{node!r} reads from memory"
+            return self._load(node, place, self.map.of[node], section)
+        if node.op in ALIASES:
+            return self.operand(node, 0, section)
+        if node.op == "take":
+            return self._take(node, section)
+        match node.kind:
+            case Kind.SOURCE:
+                return self._source(node, section)
+            case Kind.ELEMENTWISE:
+                args = tuple(self.operand(node, p, section) for p in range(len(node.inputs)))
+                return self._map(node, node.op, args, section)
+            case Kind.REDUCTION:
+                return self._reduce(node, section)
+            case Kind.CONTRACTION:
+                return self._contract(node, section)
+        raise AssertionError(f"{node.op} was not prepared for lowering")
+
+    def _source(self, node: Node, section: Section) -> Tile:
+        if node.op == "iota":
+            tile = self._tile(node, self._axes(self.map.of[node]), node.dtype)
+            self._emit(section, Position(tile) if tile.axes else Fill(tile, 0))
+            return tile
+        tile = self._tile(node, (), node.dtype)
+        if node.op == "size":
+            self._emit(section, SizeOf(tile, node.attrs["size"]))
+        else:
+            value = np.frombuffer(node.attrs["value"], node.dtype.numpy)[0].item()
+            self._emit(section, Fill(tile, value))
+        return tile
+
+    def _map(self, node: Node, op: str, args: tuple[Tile, ...], section: Section,
+             axes: tuple[Axis, ...] = ()) -> Tile:
+        ids = [a.id for t in args for a in t.axes] + [a.id for a in axes]
+        tile = self._tile(node, self._axes(ids), node.dtype if op != "copy" else args[0].dtype)
+        self._emit(section, Map(tile, op, args))
+        return tile
+
+    def _spread(self, node: Node, tile: Tile, axes: tuple[Axis, ...], section: Section) -> Tile:
+        """`tile` along all of `axes`, repeating it where it lacks some."""
+        if all(a in tile.axes for a in axes):
+            return tile
+        clean = self.clean.get(tile, frozenset())
+        spread = self._map(node, "copy", (tile,), section, axes)
+        self.clean[spread] = clean
+        return spread
+
+    def _masked(self, tile: Tile, axes: tuple[Axis, ...], value: float | int | bool,
+                section: Section, node: Node) -> Tile:
+        """`tile` with the combiner's identity beyond the ends of the axes that it is joined on."""
+        clean = self.clean.get(tile, frozenset()) if value == 0 else frozenset()
+        dirty = tuple(a for a in axes if self.machine.padded and a.ragged and a not in clean)
+        if not dirty:
+            return tile
+        masked = self._tile(node, tile.axes, tile.dtype, "m")
+        self._emit(section, Mask(masked, tile, dirty, value))
+        self.clean[masked] = clean | set(dirty) if value == 0 else frozenset()
+        return masked
+
+    def _accumulator(self, node: Node, out: Tile) -> Accumulator | None:
+        if self.walk.stream is None or self.walk.stream not in self.map.reduced(node):
+            return None
+        if self.map.size[self.walk.stream] == 1:
+            return None
+        combiner = combiner_of(node)
+        made = Accumulator(out, combiner.op, combiner.identity(node.dtype))
+        self.accumulators.append(made)
+        return made
+
+    def _reduce(self, node: Node, section: Section) -> Tile:
+        reduced = self._axes(self.map.reduced(node))
+        inner = self._joined_in(node, section)
+        source = self.operand(node, 0, inner)
+        if not reduced:
+            return source
+        source = self._spread(node, source, reduced, inner)
+        combiner = combiner_of(node)
+        identity = combiner.identity(node.dtype)
+        source = self._masked(source, reduced, identity, inner, node)
+        out = self._tile(node, tuple(a for a in source.axes if a not in reduced), node.dtype)
+        into = self._accumulator(node, out)
+        self._emit(inner, Reduce(out, source, reduced, combiner.op, identity, into))
+        return out
+
+    def _joined_in(self, node: Node, section: Section) -> Section:
+        """Where the operands of a reduction live: in the body if it joins the stream's blocks."""
+        return Section.BODY if self.walk.stream in self.map.reduced(node) else section
+
+    def _contract(self, node: Node, section: Section) -> Tile:
+        reduced = self._axes(self.map.reduced(node))
+        inner = self._joined_in(node, section)
+        a, b = (self.operand(node, p, inner) for p in (0, 1))
+        if not reduced:
+            return self._map(node, "mul", (a, b), inner)
+        sides = []
+        for position, tile in ((0, a), (1, b)):
+            port = self.map.ports[node, position]
+            mine = tuple(x for x in reduced if x.id in port)
+            tile = self._spread(node, tile, mine, inner)
+            sides.append(self._masked(tile, mine, 0, inner, node))
+        a, b = sides
+        kept = [x.id for t in (a, b) for x in t.axes if x not in reduced]
+        out = self._tile(node, self._axes(kept), node.dtype)
+        into = self._accumulator(node, out)
+        self._emit(inner, Contract(out, a, b, reduced, self._fits_dot(a, b, reduced), into))
+        return out
+
+    def _fits_dot(self, a: Tile, b: Tile, reduced: tuple[Axis, ...]) -> bool:
+        least = self.machine.dot_size
+        if not least or not a.dtype.is_float or len(reduced) != 1:
+            return False
+        free = [x for t in (a, b) for x in t.axes if x not in reduced]
+        return (
+            len(a.axes) == len(b.axes) == 2
+            and len(set(free)) == 2
+            and all(x.block >= least for x in (*free, *reduced))
+        )
+
+    def _take(self, node: Node, section: Section) -> Tile:
+        index = self.operand(node, 1, section)
+        place = view(node.inputs[0], self.stored)
+        assert place is not None, "rows are picked from memory"
+        terms = [Term(place.dims[0].stride, at=index)]
+        port = self.map.ports[node, 0]
+        terms += [
+            Term(dim.stride, self.axes[a], None, dim.shift, dim.step, dim.length)
+            for dim, a in zip(place.dims[1:], port[1:], strict=True)
+            if dim.stride != 0 and a in self.axes
+        ]
+        ids = [x.id for x in index.axes] + [t.axis.id for t in terms if t.axis is not None]
+        address = Address(place.buffer.name, tuple(terms), place.offset)
+        return self._read(node, address, ids, section)
+
+    # -- the kernel -------------------------------------------------------------------------
+
+    def store(self, node: Node, buffer: Buffer) -> None:
+        """Have `node` written to `buffer`: from the body where it has the streamed axis, else
+        from the epilogue."""
+        walked = self.map.of[node]
+        in_body = self.walk.stream is not None and self.walk.stream in walked
+        section = Section.BODY if in_body and self.walk.stream in self.axes else Section.EPILOGUE
+        value = self.value(node, section)
+        axes = self._axes(walked)
+        value = self._spread(node, value, axes, section)
+        if buffer.binding is Binding.STEP:
+            address = Address(buffer.name, (), STEP)
+        else:
+            address = Address(
+                buffer.name,
+                tuple(
+                    Term(stride, self.axes[a])
+                    for stride, a in zip(row_major(node.shape), walked, strict=True)
+                    if a in self.axes
+                ),
+            )
+        statement = Store(value, address, axes)
+        # In the epilogue every load comes before the first store: updates are in place.
+        (self.stores.append if section is Section.EPILOGUE else self.sections[section].append)(
+            statement
+        )
+
+    def finish(self, buffers: Sequence[Buffer]) -> TileKernel:
+        """The kernel, with the buffers that it touches in the order of `buffers`."""
+        self.sections[Section.EPILOGUE] += self.stores
+        touched = {
+            s.address.buffer
+            for part in self.sections.values()
+            for s in part
+            if isinstance(s, (Load, Store))
+        }
+        return TileKernel(
+            self.name,
+            tuple(self.axes.values()),
+            *(tuple(self.sections[s]) for s in Section),
+            tuple(self.accumulators),
+            tuple(b.name for b in buffers if b.name in touched),
+            tuple(self.nodes),
+        )

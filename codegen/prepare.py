@@ -1,0 +1,118 @@
+"""Rewrites that give every node a form that some kernel can compute."""
+
+from __future__ import annotations
+
+from graphir import dtypes
+from graphir.graph import Graph, Node
+from graphir.ops.elementwise import zeros_like
+from graphir.rewrite import rebuild, simplify
+from graphir.sizes import Dim
+from graphir.value import Value
+
+# A slice of a computed value along an axis up to this long is a masked sum in the tile; longer
+# ones go through memory.
+_SELECT_LIMIT = 128
+
+
+def prepare(graph: Graph) -> Graph:
+    """`graph` with slices inside tiles as selects, scatters as sums, and sums over several
+    unknown sizes one after another."""
+    return simplify(rebuild(graph, _replace))
+
+
+def _replace(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
+    match node.op:
+        case "slice" | "embed" if _in_tile(operands[0], node):
+            return _select(new, node, operands[0])
+        case "scatter_add":
+            return _scatter(new, node, *operands)
+        case "sum" | "amax" | "amin":
+            return _one_by_one(new, node, operands[0])
+        case "contract":
+            return _single_sum(new, node, *operands)
+        case "copy" | "stop_gradient":
+            return operands[0]
+    return None
+
+
+def _in_memory(node: Node) -> bool:
+    while node.op in ("broadcast", "permute", "reshape", "slice", "embed"):
+        node = node.inputs[0]
+    return node.op == "input"
+
+
+def _in_tile(x: Node, node: Node) -> bool:
+    axis = node.attrs["axis"]
+    sizes = (x.shape[axis], node.shape[axis])
+    return not _in_memory(x) and all(isinstance(s, int) and s <= _SELECT_LIMIT for s in sizes)
+
+
+def _iota_along(x: Value, size: int | Dim, shape: tuple[int | Dim, ...], axis: int) -> Value:
+    """0, 1, … along `axis` of `shape`, in the graph of `x`."""
+    graph = x.graph
+    iota = Value(graph, graph.add("iota", size=size))
+    return iota.apply("broadcast", shape=shape, dims=(axis,))
+
+
+def _select(new: Graph, node: Node, operand: Node) -> Node:
+    """out[.., j, ..] = the sum over i of x[.., i, ..] where i and j are the same element."""
+    x = Value(new, operand)
+    axis, start, step = (node.attrs[k] for k in ("axis", "start", "step"))
+    many, few = (x.sizes[axis], node.shape[axis])
+    wide = (*x.sizes[: axis + 1], few, *x.sizes[axis + 1 :])
+    source = _iota_along(x, many, wide, axis)
+    target = _iota_along(x, few, wide, axis + 1)
+    place, counted = (source, target) if node.op == "slice" else (target, source)
+    hit = place.apply("eq", (counted * step + start))
+    dims = tuple(i for i in range(len(wide)) if i != axis + 1)
+    spread = x.apply("broadcast", shape=wide, dims=dims)
+    return hit.apply("where", spread, zeros_like(spread)).apply("sum", axes=(axis,)).node
+
+
+def _scatter(new: Graph, node: Node, source: Node, places: Node) -> Node:
+    """out[v, ..] = the sum over i of x[i, ..] where index[i] = v, in the order of i."""
+    x, index = Value(new, source), Value(new, places)
+    size = node.attrs["size"]
+    wide = (*index.sizes, size, *x.sizes[index.ndim :])
+    hit = index.apply("broadcast", shape=wide, dims=tuple(range(index.ndim))).apply(
+        "cast", dtype=dtypes.int64
+    ).apply("eq", _iota_along(x, size, wide, index.ndim))
+    dims = tuple(i for i in range(len(wide)) if i != index.ndim)
+    spread = x.apply("broadcast", shape=wide, dims=dims)
+    picked = hit.apply("where", spread, zeros_like(spread))
+    return picked.apply("sum", axes=tuple(range(index.ndim))).node
+
+
+def _one_by_one(new: Graph, node: Node, operand: Node) -> Node | None:
+    """A kernel sums over one unknown size; over several, one after another."""
+    unknown = [a for a in node.attrs["axes"] if isinstance(operand.shape[a], Dim)]
+    if len(unknown) < 2:
+        return None
+    inner = new.add(node.op, operand, axes=(unknown[-1],))
+    rest = tuple(a if a < unknown[-1] else a - 1 for a in node.attrs["axes"] if a != unknown[-1])
+    return _one_by_one(new, Node(-1, node.op, (inner,), {"axes": rest}, (), node.dtype), inner) or (
+        new.add(node.op, inner, axes=rest)
+    )
+
+
+def _single_sum(new: Graph, node: Node, a: Node, b: Node) -> Node | None:
+    """A contraction over several unknown sizes is a product, then sums one after another."""
+    lhs, rhs, out = (node.attrs[k] for k in ("lhs", "rhs", "out"))
+    sizes = dict(zip(lhs, a.shape, strict=True)) | dict(zip(rhs, b.shape, strict=True))
+    summed = [c for c in sizes if c not in out]
+    if sum(isinstance(sizes[c], Dim) for c in summed) < 2:
+        return None
+    letters = out + "".join(summed)
+    shape = tuple(sizes[c] for c in letters)
+    sides = [
+        Value(new, x).apply("permute", order=tuple(
+            labels.index(c) for c in letters if c in labels
+        )).apply("broadcast", shape=shape,
+                 dims=tuple(i for i, c in enumerate(letters) if c in labels))
+        for labels, x in ((lhs, a), (rhs, b))
+    ]
+    product = sides[0].apply("mul", sides[1])
+    total = product.node
+    for axis in reversed(range(len(out), len(letters))):
+        total = new.add("sum", total, axes=(axis,))
+    return total

@@ -1,0 +1,453 @@
+"""The scheduler: which nodes run in which kernel, and why not in fewer.
+
+Kernels are made one after another. Each takes, in topological order, every node that one pass can
+compute: values that vary along the streamed axis in its body, what is summed over that axis as
+accumulators, and what depends on those in its epilogue. A node is refused, with a reason, where
+it would need an accumulator before the pass has ended, where an operand must first be in memory,
+or where its tile does not fit; the next kernel takes it up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from graphir import dtypes
+from graphir.errors import BackendError
+from graphir.graph import Graph, Node
+from graphir.opdef import Kind
+from graphir.sizes import Dim, Size, evaluate, numel
+
+from .axes import AxisMap, name_axes
+from .hoist import hoist
+from .lower import ALIASES, Lowering, Section, Walk
+from .machine import Machine
+from .prepare import prepare
+from .program import (
+    BATCH,
+    ROWS,
+    BatchLoop,
+    Binding,
+    Buffer,
+    Decision,
+    Program,
+    Role,
+)
+from .tile import TileKernel
+from .views import view
+
+_LARGE = 64  # an axis shorter than this is never shared out over a grid
+_CHEAP = (Kind.ELEMENTWISE, Kind.MOVEMENT, Kind.SOURCE)
+
+
+def plan(
+    graph: Graph, *, name: str, machine: Machine, loop: BatchLoop | None = None
+) -> Program:
+    """Schedule `graph` (simplified) for `machine`, inside the batch loop if there is one.
+
+    Raises:
+        BackendError: where a node fits no kernel of this machine.
+    """
+    graph = prepare(graph)
+    axes = name_axes(graph)
+    stream = choose_stream(graph, axes)
+    if stream is not None:
+        hoisted = hoist(graph, axes, stream)
+        if hoisted is not graph:
+            graph = hoisted
+            axes = name_axes(graph)
+            stream = choose_stream(graph, axes)
+    return _Scheduler(graph, axes, stream, name, machine, loop).run()
+
+
+def choose_stream(graph: Graph, axes: AxisMap) -> int | None:
+    """The axis along which most of the data lies; None where everything is small."""
+    weight: dict[int, int] = {}
+    for node in graph.live():
+        if node.kind is not Kind.SOURCE or node.op == "iota":
+            continue
+        elements = evaluate(numel(node.shape), graph.hints)
+        for a in set(axes.of[node]):
+            # A size known only at run time can be anything: it is streamed whatever it was first.
+            bonus = 1 << 40 if isinstance(axes.size[a], Dim) else 0
+            weight[a] = weight.get(a, 0) + elements * node.dtype.itemsize + bonus
+    unknown = [a for a in axes.size if isinstance(axes.size[a], Dim)]
+    for a in unknown:
+        weight.setdefault(a, 1 << 40)
+    best = max(sorted(weight), key=lambda a: weight[a], default=None)
+    if best is None or (isinstance(axes.size[best], int) and weight[best] < 1 << 14):
+        return None
+    return best
+
+
+@dataclass
+class _Attempt:
+    """What one kernel can take."""
+
+    walk: Walk
+    stage: dict[Node, Section] = field(default_factory=dict)
+    refused: dict[Node, str] = field(default_factory=dict)
+    kept: int = 0
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """An output that has to be written, and the buffer for it."""
+
+    node: Node
+    buffer: Buffer
+    carried_from: Node | None = None
+
+
+class _Scheduler:
+    def __init__(
+        self,
+        graph: Graph,
+        axes: AxisMap,
+        stream: int | None,
+        name: str,
+        machine: Machine,
+        loop: BatchLoop | None,
+    ) -> None:
+        self.graph, self.axes, self.stream = graph, axes, stream
+        self.name, self.machine, self.loop = name, machine, loop
+        self.decisions: list[Decision] = []
+        self.kernels: list[TileKernel] = []
+        self.names = _readable_names(graph)
+        self.live = graph.live()
+        self._bind_buffers()
+
+    # -- buffers ----------------------------------------------------------------------------
+
+    def _bind_buffers(self) -> None:
+        graph, loop = self.graph, self.loop
+        self.buffers: list[Buffer] = []
+        self.stored: dict[Node, Buffer] = {}
+        for i, node in enumerate(graph.inputs):
+            shape, binding = node.shape, Binding.WHOLE
+            if loop is not None and i in loop.batched:
+                shape, binding = (Dim.symbol(ROWS), *node.shape[1:]), Binding.ROWS
+            elif loop is not None and i in loop.stepped:
+                shape, binding = (Dim.symbol("steps"),), Binding.STEP
+            buffer = Buffer(self.names[node], node.dtype, shape, Role.INPUT, binding, node)
+            self.buffers.append(buffer)
+            self.stored[node] = buffer
+        carried = dict(loop.carry) if loop is not None else {}
+        self.slots: list[_Slot] = []
+        self.outputs: list[str] = []
+        for i, node in enumerate(graph.outputs):
+            if i in carried:
+                source = graph.inputs[carried[i]]
+                buffer = self.stored[source]
+                if node is not source:
+                    self.slots.append(_Slot(node, buffer, source))
+            else:
+                step = loop is not None
+                buffer = Buffer(
+                    f"out{i}", node.dtype, (Dim.symbol("steps"),) if step else node.shape,
+                    Role.OUTPUT, Binding.STEP if step else Binding.WHOLE, node,
+                )
+                self.buffers.append(buffer)
+                self.slots.append(_Slot(node, buffer))
+            self.outputs.append(buffer.name)
+        self.order: Buffer | None = None
+        if loop is not None and loop.shuffled:
+            self.order = Buffer("order", dtypes.int64, (Dim.symbol(ROWS),), Role.INPUT)
+            self.buffers.append(self.order)
+
+    def _scratch(self, node: Node) -> Buffer:
+        buffer = Buffer(f"tmp{node.id}", node.dtype, node.shape, Role.SCRATCH, Binding.WHOLE, node)
+        self.buffers.append(buffer)
+        return buffer
+
+    # -- the kernels ------------------------------------------------------------------------
+
+    def run(self) -> Program:
+        while self.slots:
+            needed = self._needed()
+            attempt = self._best_attempt(needed)
+            self._keep_carried_inputs(attempt, needed)
+            self._emit(attempt, needed)
+        sizes = sorted({n for node in self.live for s in node.shape if isinstance(s, Dim)
+                        for n in s.names})
+        if self.loop is not None:
+            sizes = [s for s in sizes if s != self.loop.dim] + [ROWS, BATCH]
+        return Program(
+            self.name, tuple(self.buffers), tuple(sizes), tuple(self.kernels), self.loop,
+            tuple(self.outputs), tuple(self.decisions),
+        )
+
+    def _needed(self) -> list[Node]:
+        """The nodes between memory and what still has to be written, in topological order."""
+        seen: set[Node] = set()
+        stack = [slot.node for slot in self.slots]
+        while stack:
+            node = stack.pop()
+            if node not in seen:
+                seen.add(node)
+                if node not in self.stored:
+                    stack += node.inputs
+        return sorted(seen, key=lambda n: n.id)
+
+    def _wide(self, node: Node) -> tuple[int, ...]:
+        """The axes of `node` that no tile can hold whole, its own first, then the summed ones."""
+        space = self.axes.space(node)
+        unknown = [a for a in space if isinstance(self.axes.size[a], Dim)]
+        tiles = [self.axes.of[node]]
+        tiles += [self.axes.ports[node, p] for p in range(len(node.inputs))]
+        for tile in tiles:
+            if self._elements(tile, (self.stream,)) > self.machine.tile_limit:
+                return tuple(a for a in space if a in unknown or self._long(a))
+        return tuple(unknown)
+
+    def _long(self, a: int) -> bool:
+        size = self.axes.size[a]
+        return isinstance(size, int) and size >= _LARGE
+
+    def _elements(self, tile: Iterable[int], without: Sequence[int | None]) -> int:
+        total = 1
+        for a in set(tile):
+            size = self.axes.size.get(a, 1)
+            if a >= 0 and a not in without and isinstance(size, int):
+                total *= size
+        return total
+
+    def _walk_for(self, node: Node) -> Walk:
+        """The walk of a kernel that is made for `node`."""
+        wide = self._wide(node)
+        own = [a for a in wide if a in self.axes.of[node]]
+        summed = [a for a in wide if a not in own]
+        if len(wide) <= 1:
+            return Walk(wide[0] if wide else self.stream)
+        if len(summed) > 1:
+            raise BackendError(
+                f"{node!r} sums over {len(summed)} axes that do not fit a tile",
+                hint="sum over one axis after the other",
+            )
+        return Walk(summed[0], tuple(own)) if summed else Walk(own[0], tuple(own[1:]))
+
+    def _best_attempt(self, needed: list[Node]) -> _Attempt:
+        """The main axis first; where it gets nowhere, the walk of the first node that waits."""
+        attempt = self._collect(Walk(self.stream), needed)
+        if self._progress(attempt, needed):
+            return attempt
+        for node in needed:
+            if node in attempt.refused:
+                other = self._collect(self._walk_for(node), needed)
+                if self._progress(other, needed):
+                    return other
+        first = next(n for n in needed if n in attempt.refused)
+        raise BackendError(
+            f"no kernel of {self.machine.name} can compute {first!r}: {attempt.refused[first]}"
+        )
+
+    def _progress(self, attempt: _Attempt, needed: list[Node]) -> bool:
+        return bool(self._to_write(attempt, needed))
+
+    def _collect(self, walk: Walk, needed: list[Node]) -> _Attempt:
+        attempt = _Attempt(walk)
+        for node in needed:
+            reason = self._refusal(node, attempt)
+            if reason is not None:
+                attempt.refused[node] = reason
+        return attempt
+
+    def _refusal(self, node: Node, attempt: _Attempt) -> str | None:
+        """Take `node` into the kernel, or say why not."""
+        walk, axes = attempt.walk, self.axes
+        stream = walk.stream
+        space = axes.space(node)
+        walked = {stream, *walk.grid}
+        if node in self.stored:
+            # Read only if asked for: a stored node is free, but it fits only walks of its axes.
+            attempt.stage[node] = (
+                Section.BODY if stream in axes.of[node] else Section.PREAMBLE
+            )
+            return None
+        stage = Section.PREAMBLE
+        for position, x in enumerate(node.inputs):
+            if (node, position) in axes.cuts:
+                if view(x, self.stored) is None:
+                    return f"{axes.cuts[node, position]}, so %{x.id} must be in memory first"
+                continue
+            if x not in attempt.stage:
+                return f"it needs %{x.id}, which a later kernel computes"
+            stage = max(stage, attempt.stage[x], key=lambda s: s.value)
+        if node.op in ("reshape", "slice", "embed") and (node, 0) in axes.cuts:
+            if view(node, self.stored) is None:
+                return f"{axes.cuts[node, 0]}, which its memory's layout does not allow"
+        foreign = [a for a in self._wide(node) if a not in walked]
+        if foreign:
+            return f"its axis of {axes.size[foreign[0]]} is walked by a kernel of its own"
+        summed = axes.reduced(node)
+        if any(a in walk.grid for a in summed):
+            return "it sums over an axis that this kernel's programs share out"
+        alias = node.op in ALIASES and (node, 0) not in axes.cuts
+        if walk.grid and not alias and stage is not Section.PREAMBLE:
+            if any(a not in axes.of[node] for a in walk.grid):
+                return "it lacks an axis that this kernel's programs share out"
+        if stream in space and stage is Section.EPILOGUE and not (
+            alias and stream not in axes.of[node]
+        ):
+            late = next(x for x in node.inputs if attempt.stage.get(x) is Section.EPILOGUE)
+            return (
+                f"it varies along the streamed axis but needs %{late.id}, "
+                "which is complete only after the pass"
+            )
+        return self._take_in(node, attempt, stage)
+
+    def _take_in(self, node: Node, attempt: _Attempt, stage: Section) -> str | None:
+        stream = attempt.walk.stream
+        if node.op in ALIASES and (node, 0) not in self.axes.cuts:
+            attempt.stage[node] = stage
+            return None
+        own = self.axes.of[node]
+        elements = self._elements(own, (stream, *attempt.walk.grid))
+        if elements > self.machine.tile_limit:
+            return (
+                f"its tile of {elements} elements exceeds {self.machine.name}'s "
+                f"{self.machine.tile_limit}"
+            )
+        if stream is not None and stream in self.axes.reduced(node):
+            if attempt.kept + elements > self.machine.kept_limit:
+                return (
+                    f"accumulators of {attempt.kept + elements} elements exceed "
+                    f"{self.machine.name}'s {self.machine.kept_limit}"
+                )
+            attempt.kept += elements
+            stage = Section.EPILOGUE
+        elif stream in own:
+            stage = Section.BODY
+        attempt.stage[node] = stage
+        return None
+
+    # -- what a kernel writes ---------------------------------------------------------------
+
+    def _keep_carried_inputs(self, attempt: _Attempt, needed: list[Node]) -> None:
+        """Leave an in-place update to a later kernel while any later kernel reads the input."""
+        waiting = self._readers_after(attempt, needed)
+        for slot in self.slots:
+            if slot.carried_from in waiting and slot.node in attempt.stage:
+                if slot.node not in self.stored:
+                    attempt.refused[slot.node] = (
+                        f"it overwrites {self.names[slot.carried_from]}, "
+                        "which a later kernel still reads"
+                    )
+                    del attempt.stage[slot.node]
+
+    def _readers_after(self, attempt: _Attempt, needed: list[Node]) -> set[Node]:
+        """Inputs that the nodes left over depend on, through what is not yet in memory."""
+        stack = [n for n in needed if n in attempt.refused]
+        seen: set[Node] = set()
+        while stack:
+            for x in stack.pop().inputs:
+                if x not in seen:
+                    seen.add(x)
+                    if x not in self.stored:
+                        stack.append(x)
+        return seen
+
+    def _to_write(self, attempt: _Attempt, needed: list[Node]) -> list[Node]:
+        """Nodes of the attempt that must be in memory afterwards."""
+        wanted = {slot.node for slot in self.slots}
+        for node in needed:
+            if node in attempt.refused:
+                for position, x in enumerate(node.inputs):
+                    if (node, position) in self.axes.cuts:
+                        # What is only a view of something is written where that something is.
+                        if view(x, self.stored) is None:
+                            wanted.add(x)
+                    elif not self._recomputed(x, attempt):
+                        wanted.add(x)
+        outputs = {slot.node for slot in self.slots}
+        return [
+            n for n in needed
+            if n in wanted and n in attempt.stage and (n not in self.stored or n in outputs)
+        ]
+
+    def _recomputed(self, node: Node, attempt: _Attempt) -> bool:
+        """Whether a later kernel computes `node` again: only ops on what is in memory anyway."""
+        stack = [node]
+        seen: set[Node] = set()
+        while stack:
+            x = stack.pop()
+            if x in seen or x in self.stored:
+                continue
+            seen.add(x)
+            if x.kind not in _CHEAP or len(seen) > 32:
+                return False
+            stack += x.inputs
+        return True
+
+    def _emit(self, attempt: _Attempt, needed: list[Node]) -> None:
+        writes = self._to_write(attempt, needed)
+        taken = self._reachable(writes, attempt)
+        lowering = Lowering(
+            f"{_identifier(self.name)}_{len(self.kernels)}", attempt.walk, taken, self.axes,
+            self.stored, self.machine, self.names, self.order,
+        )
+        made: dict[Node, Buffer] = {}
+        slots, self.slots = self.slots, []
+        for node in writes:
+            mine = [slot for slot in slots if slot.node is node]
+            for slot in mine:
+                lowering.store(node, slot.buffer)
+            if node not in self.stored:
+                whole = [s.buffer for s in mine
+                         if s.buffer.role is Role.OUTPUT and s.buffer.binding is Binding.WHOLE]
+                if whole:
+                    made[node] = whole[0]
+                elif any(node in n.inputs for n in attempt.refused):
+                    made[node] = self._scratch(node)
+                    lowering.store(node, made[node])
+        self.slots = [slot for slot in slots if slot.node not in writes]
+        kernel = lowering.finish(self.buffers)
+        self.kernels.append(kernel)
+        self._record(kernel, attempt, needed)
+        self.stored.update(made)
+
+    def _reachable(self, writes: list[Node], attempt: _Attempt) -> list[Node]:
+        """The taken nodes that what is written needs."""
+        seen: set[Node] = set()
+        stack = list(writes)
+        while stack:
+            node = stack.pop()
+            if node in seen or (node in self.stored and node not in writes):
+                continue
+            seen.add(node)
+            stack += [x for p, x in enumerate(node.inputs)
+                      if (node, p) not in self.axes.cuts and node not in self.stored]
+        return sorted(seen, key=lambda n: n.id)
+
+    def _record(self, kernel: TileKernel, attempt: _Attempt, needed: list[Node]) -> None:
+        stream = kernel.stream
+        how = f"one pass over {stream.size} in blocks of {stream.block}" if stream else "no loop"
+        computed = sum(1 for n in kernel.nodes if n.op not in ALIASES and n not in self.stored)
+        self.decisions.append(Decision("kernel", kernel.name, f"{computed} nodes, {how}"))
+        for node in needed:
+            reason = attempt.refused.get(node)
+            if reason is not None and not reason.startswith("it needs"):
+                self.decisions.append(
+                    Decision("refused", f"{kernel.name}: %{node.id} = {node.op}", reason)
+                )
+
+
+def _identifier(text: str) -> str:
+    return re.sub(r"\W+", "_", text).strip("_") or "kernel"
+
+
+def _readable_names(graph: Graph) -> Mapping[Node, str]:
+    """A C identifier for each input, from the user's names, all different."""
+    names: dict[Node, str] = {}
+    taken = {"order"}
+    for i, node in enumerate(graph.inputs):
+        stem = _identifier(graph.names.get(node, f"in{i}"))
+        stem = stem if not stem[0].isdigit() else f"in_{stem}"
+        name, count = stem, 1
+        while name in taken:
+            count += 1
+            name = f"{stem}_{count}"
+        taken.add(name)
+        names[node] = name
+    return names

@@ -1,0 +1,140 @@
+"""How each elementwise op is spelled in the two targets, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphir.dtypes import DType
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """Templates over the arguments `{0}`, `{1}`, …
+
+    `c` may use `{f}`, the suffix of libm's functions for the type ("f" for float32). `triton64`
+    and the `_int` templates stand in for `triton` and `c` where those types are spelled
+    differently.
+    """
+
+    c: str
+    triton: str
+    triton64: str | None = None
+    c_int: str | None = None
+    triton_int: str | None = None
+
+
+def _infix(symbol: str, triton: str | None = None) -> Spelling:
+    return Spelling(f"({{0}} {symbol} {{1}})", f"({{0}} {triton or symbol} {{1}})")
+
+
+def _libm(name: str, triton: str, triton64: str | None = None) -> Spelling:
+    return Spelling(name + "{f}({0})", triton + "({0})", triton64 and triton64 + "({0})")
+
+
+_NAN_ALL = "propagate_nan=tl.PropagateNan.ALL"
+
+SPELLINGS: dict[str, Spelling] = {
+    "add": _infix("+"),
+    "sub": _infix("-"),
+    "mul": _infix("*"),
+    # Triton's plain division of float32 is approximate.
+    "div": Spelling("({0} / {1})", "tl.div_rn({0}, {1})", "({0} / {1})"),
+    "pow": Spelling(
+        "pow{f}({0}, {1})", "libdevice.pow({0}, {1})", None,
+        "llround(pow((double){0}, (double){1}))",
+        "libdevice.rint(libdevice.pow({0}.to(tl.float64), {1}.to(tl.float64)))",
+    ),
+    "neg": Spelling("(-{0})", "(-{0})"),
+    "abs": Spelling("fabs{f}({0})", "tl.abs({0})", None, "({0} < 0 ? -{0} : {0})"),
+    "sign": Spelling(
+        "({0} > 0 ? 1 : ({0} < 0 ? -1 : {0}))",
+        "tl.where({0} > 0, 1.0, tl.where({0} < 0, -1.0, {0}))", None, None,
+        "tl.where({0} > 0, 1, tl.where({0} < 0, -1, {0}))",
+    ),
+    "exp": _libm("exp", "tl.exp"),
+    "expm1": _libm("expm1", "libdevice.expm1"),
+    "log": _libm("log", "tl.log"),
+    "log1p": _libm("log1p", "libdevice.log1p"),
+    "sqrt": _libm("sqrt", "tl.sqrt_rn", "tl.sqrt"),
+    "sin": _libm("sin", "tl.sin"),
+    "cos": _libm("cos", "tl.cos"),
+    "tanh": _libm("tanh", "libdevice.tanh"),
+    "sinh": _libm("sinh", "libdevice.sinh"),
+    "cosh": _libm("cosh", "libdevice.cosh"),
+    "sigmoid": Spelling("(1 / (1 + exp{f}(-{0})))", "(1.0 / (1.0 + tl.exp(-{0})))"),
+    "softplus": Spelling(
+        "(({0} > 0 ? {0} : 0) + log1p{f}(exp{f}(-fabs{f}({0}))))",
+        "(tl.where({0} > 0, {0}, 0.0) + libdevice.log1p(tl.exp(-tl.abs({0}))))",
+    ),
+    # A comparison that is false for NaN, so that NaN comes through.
+    "relu": Spelling("({0} < 0 ? 0 : {0})", "tl.where({0} < 0, 0.0, {0})", None, None,
+                     "tl.where({0} < 0, 0, {0})"),
+    "maximum": Spelling("({0} > {1} || {0} != {0} ? {0} : {1})",
+                        f"tl.maximum({{0}}, {{1}}, {_NAN_ALL})", None, None,
+                        "tl.maximum({0}, {1})"),
+    "minimum": Spelling("({0} < {1} || {0} != {0} ? {0} : {1})",
+                        f"tl.minimum({{0}}, {{1}}, {_NAN_ALL})", None, None,
+                        "tl.minimum({0}, {1})"),
+    "eq": _infix("=="),
+    "ne": _infix("!="),
+    "lt": _infix("<"),
+    "le": _infix("<="),
+    "gt": _infix(">"),
+    "ge": _infix(">="),
+    "logical_and": _infix("&&", "&"),
+    "logical_or": _infix("||", "|"),
+    "logical_not": Spelling("(!{0})", "(~{0})"),
+    "where": Spelling("({0} ? {1} : {2})", "tl.where({0}, {1}, {2})"),
+    "cast": Spelling("(({type}){0})", "{0}.to({type})"),
+    "copy": Spelling("{0}", "{0}"),
+}
+
+C_TYPES = {
+    "bool": "uint8_t", "uint8": "uint8_t", "int32": "int32_t", "int64": "int64_t",
+    "float16": "_Float16", "float32": "float", "float64": "double",
+}
+TRITON_TYPES = {
+    "bool": "tl.int1", "uint8": "tl.uint8", "int32": "tl.int32", "int64": "tl.int64",
+    "float16": "tl.float16", "float32": "tl.float32", "float64": "tl.float64",
+}
+# The names in a launch signature.
+TRITON_ABBREVIATIONS = {
+    "bool": "i1", "uint8": "u8", "int32": "i32", "int64": "i64",
+    "float16": "fp16", "float32": "fp32", "float64": "fp64",
+}
+
+
+def spell_c(op: str, out: DType, operand: DType, *args: str) -> str:
+    """The C expression of `op`; `operand` is the type that it computes in."""
+    row = SPELLINGS[op]
+    template = row.c_int if row.c_int and not operand.is_float else row.c
+    suffix = "" if operand.name == "float64" else "f"
+    kind = C_TYPES[out.name]
+    if op == "cast" and out.kind == "b":
+        return f"({args[0]} != 0)"
+    return template.format(*args, f=suffix, type=kind)
+
+
+def spell_triton(op: str, out: DType, operand: DType, *args: str) -> str:
+    """The Triton expression of `op`; `operand` is the type that it computes in."""
+    row = SPELLINGS[op]
+    template = row.triton
+    if row.triton64 and operand.name == "float64":
+        template = row.triton64
+    if row.triton_int and not operand.is_float:
+        template = row.triton_int
+    if op == "cast" and out.kind == "b":
+        return f"({args[0]} != 0)"
+    return template.format(*args, type=TRITON_TYPES[out.name])
+
+
+def bare(text: str) -> str:
+    """An expression without the parentheses around the whole of it."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return text
+    depth = 0
+    for place, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if depth == 0 and place < len(text) - 1:
+            return text
+    return text[1:-1]

@@ -1,0 +1,170 @@
+"""What both front ends share: calling an implementation with either spelling of its arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, TypeAlias
+
+from .. import dtypes
+from ..composites import elementwise
+from ..dtypes import DType, dtype_of
+from ..errors import UnsupportedError
+from ..opdef import OPS, Kind, OpDef
+from ..value import Value, binary, cast
+
+Implementation: TypeAlias = Callable[..., Any]
+Table: TypeAlias = Mapping[str, Implementation]
+
+# One word for what torch and NumPy call differently; the implementations use the right-hand one.
+_RENAMED = {"axis": "dim", "axes": "dim", "keepdims": "keepdim", "a_min": "min", "a_max": "max",
+            "newshape": "shape", "dims": "shape", "size": "shape", "ddof": "correction",
+            "axis1": "dim0", "axis2": "dim1", "axis0": "dim0", "indices": "index", "b": "other"}
+_FIRST = ("input", "self", "a", "x", "arr", "tensor")
+# Options that change nothing when they have these values.
+_HARMLESS = {"inplace": (False,), "_stacklevel": (3,), "order": ("C", "K", "A"),
+             "copy": (False, True), "non_blocking": (False, True), "subok": (False, True),
+             "casting": ("same_kind",), "requires_grad": (False,), "ignore_index": (-100,),
+             "where": (True,), "sparse_grad": (False,), "optimize": (True, False)}
+
+
+@cache
+def _parameters(implementation: Implementation) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(implementation).parameters
+
+
+def call(name: str, implementation: Implementation, args: Sequence[Any],
+         keywords: Mapping[str, Any]) -> Any:
+    """`implementation(*args, **keywords)` with the user's spelling of the keywords.
+
+    Raises:
+        UnsupportedError: for an option that the implementation does not take.
+    """
+    parameters = _parameters(implementation)
+    positional, named = list(args), {}
+    for key, value in keywords.items():
+        word = key if key in parameters else _RENAMED.get(key, key)
+        if key == "dtype" and value is not None:
+            value = dtype_of(value)
+        if word in parameters:
+            if parameters[word].kind is inspect.Parameter.VAR_POSITIONAL:
+                positional.append(value)
+            else:
+                named[word] = value
+        elif key in _FIRST:
+            positional.insert(0, value)
+        elif value is not None and not _harmless(key, value):
+            raise UnsupportedError(
+                name, f"{name}: the option {key}= is not supported",
+                hint=_option_hint(key, parameters),
+            )
+    try:
+        inspect.signature(implementation).bind(*positional, **named)
+    except TypeError as error:
+        raise UnsupportedError(
+            name, f"{name}: these arguments are not supported ({error})",
+            hint=f"it takes {', '.join(parameters)}",
+        ) from None
+    return implementation(*positional, **named)
+
+
+def _harmless(key: str, value: Any) -> bool:
+    plain = isinstance(value, (bool, int, float, str))
+    return plain and value in _HARMLESS.get(key, ())
+
+
+def _option_hint(key: str, parameters: Iterable[str]) -> str:
+    if key == "out":
+        return "assign the result instead: y = f(x)"
+    if key == "where":
+        return "select afterwards with np.where"
+    return f"leave it out; the arguments are {', '.join(parameters)}"
+
+
+def unknown(name: str, short: str, known: Iterable[str], prefix: str) -> UnsupportedError:
+    """The error for a function that is in no table, with the nearest names that are."""
+    near = get_close_matches(short, [k for k in known if not k.startswith("_")], n=3)
+    hint = (f"the nearest supported: {', '.join(prefix + n for n in near)}" if near
+            else "write it with supported functions, or call it outside the compiled function")
+    return UnsupportedError(name, f"{name} is not a function that graphir knows", hint=hint)
+
+
+def from_operations(names: Callable[[OpDef], Iterable[str]]) -> dict[str, Implementation]:
+    """The rows that the primitives' declarations give: unary and binary functions by name."""
+    table: dict[str, Implementation] = {}
+    for op in OPS.values():
+        if op.kind is Kind.ELEMENTWISE:
+            for name in names(op):
+                table[name] = _unary(op.name) if len(op.vjps) == 1 else _binary(op.name)
+    return table
+
+
+def _unary(op: str) -> Implementation:
+    def apply(input: Any) -> Any:
+        return elementwise(op, input)
+
+    return apply
+
+
+def _binary(op: str) -> Implementation:
+    def apply(input: Any, other: Any) -> Any:
+        return binary(op, input, other)
+
+    return apply
+
+
+def bitwise(op: str, symbol: str) -> Implementation:
+    """`&` and its like, which mean logic on bools only.
+
+    Raises (when called):
+        UnsupportedError: for integers, whose bits graphir does not compute with.
+    """
+
+    def apply(input: Any, other: Any) -> Any:
+        for x in (input, other):
+            if isinstance(x, Value) and x.element is not dtypes.bool_:
+                raise UnsupportedError(symbol, f"{symbol} is supported for bools only, got "
+                                       f"{x.node.type}", hint="compare first: (x > 0) & (y > 0)")
+        return binary(op, input, other)
+
+    return apply
+
+
+def as_sizes(shape: Sequence[Any]) -> tuple[Any, ...]:
+    """A shape from `f(2, 3)` or `f((2, 3))`."""
+    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+        return tuple(shape[0])
+    return tuple(shape)
+
+
+def spread(function: Implementation) -> Implementation:
+    """`function(x, shape)` called as f(x, 2, 3) or as f(x, (2, 3))."""
+
+    def apply(input: Any, *shape: Any) -> Any:
+        return function(input, as_sizes(shape))
+
+    return apply
+
+
+def converting(dtype: DType) -> Implementation:
+    """The method that converts to `dtype`."""
+
+    def apply(x: Any) -> Any:
+        return cast(x, dtype)
+
+    return apply
+
+
+def to_device_or_dtype(x: Any, *targets: Any, dtype: Any = None, device: Any = None) -> Any:
+    """torch's `to`: a dtype or another traced value converts; a device changes nothing.
+
+    Arguments of one compiled function live on one device, which only the caller chooses.
+    """
+    for target in (*targets, dtype):
+        if isinstance(target, Value):
+            x = cast(x, target.element)
+        elif type(target).__name__ == "dtype" or isinstance(target, DType):
+            x = cast(x, dtype_of(target))
+    return x

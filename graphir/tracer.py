@@ -1,0 +1,233 @@
+"""The traced value that a user's function meets: a Value that answers torch's and NumPy's calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+
+from .dtypes import dtype_of
+from .errors import DTypeError, ShapeError, TraceError, UnsupportedError
+from .frontend import names, numpy_names, torch_names
+from .sizes import format_shape
+from .value import Value, cast
+
+Method: TypeAlias = Callable[..., Any]
+
+
+class UnsupportedAttributeError(UnsupportedError, AttributeError):
+    """An attribute or method that traced values do not have; `hasattr` sees that it is missing."""
+
+    name: str
+
+
+def is_array(x: object) -> bool:
+    """Whether `x` is a NumPy array or a torch tensor."""
+    return isinstance(x, np.ndarray) or torch_names.is_tensor(x)
+
+
+class Tracer(Value):
+    """A Value with the attributes, methods and protocols of the user's arrays.
+
+    Python's operators are Value's; functions and methods are looked up in the front ends' tables.
+    Concrete arrays that it meets become hidden inputs of its graph.
+
+    Attributes:
+        flavour: "torch" or "numpy": whose methods and dtypes it shows.
+        device: where the arguments live.
+    """
+
+    __slots__ = ()
+    flavour = "numpy"
+    device: Any = "cpu"
+
+    # -- what it meets --------------------------------------------------------------------------
+
+    def lift(self, other: Any) -> Value:
+        """`other` as a value of this graph; an array becomes a hidden input, the same one twice
+        the same input, and a NumPy scalar is as weak as a Python number."""
+        if isinstance(other, np.generic):
+            return super().lift(other.item())
+        if not is_array(other):
+            return super().lift(other)
+        for node, array in self.graph.captured.items():
+            if array is other:
+                return type(self)(self.graph, node)
+        shape, dtype = tuple(int(s) for s in other.shape), dtype_of(other)
+        node = self.graph.add_input(shape, dtype, f"captured{len(self.graph.captured)}")
+        self.graph.captured[node] = other
+        return type(self)(self.graph, node)
+
+    def lift_within(self, x: Any) -> Any:
+        """`x` with every array inside it lifted, and NumPy scalars as Python numbers."""
+        if is_array(x):
+            return self.lift(x)
+        if isinstance(x, np.generic):
+            return x.item()
+        if type(x) in (tuple, list):
+            return type(x)(self.lift_within(item) for item in x)
+        return x
+
+    # -- protocols ------------------------------------------------------------------------------
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, args: Sequence[Any] = (),
+        keywords: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return _dispatch(torch_names.call_function, function, args, keywords or {})
+
+    def __array_function__(
+        self, function: Any, types: Any, args: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> Any:
+        return _dispatch(numpy_names.call_function, function, args, keywords)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, way: str, *args: Any, **keywords: Any) -> Any:
+        call = partial(numpy_names.call_ufunc, way=way)
+        return _dispatch(lambda f, a, k: call(f, args=a, keywords=k), ufunc, args, keywords)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        raise TraceError(
+            f"a traced value ({self!r}) cannot become a NumPy array: its elements are known only "
+            "when the kernel runs",
+            hint="use a NumPy function that graphir knows, or convert the result after the call",
+        )
+
+    # -- attributes and methods -----------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        front: Any = torch_names if self.flavour == "torch" else numpy_names
+        if name in front.PROPERTIES:
+            return front.PROPERTIES[name](self)
+        prefix = "Tensor." if self.flavour == "torch" else "ndarray."
+        method: Method | None = front.method(name)
+        if method is not None:
+            return partial(_call_method, self, prefix + name, method)
+        refused = front.refusal(name)
+        if refused is not None:
+            return partial(_refuse, refused)
+        known = [*front.METHODS, *front.TABLE, *front.PROPERTIES]
+        error = names.unknown(prefix + name, name, known, "x.")
+        raise UnsupportedAttributeError(prefix + name, error.message, hint=error.hint)
+
+    def __getitem__(self, index: Any) -> Value:
+        items = index if isinstance(index, tuple) else (index,)
+        plain = tuple(_index_array(i) for i in items)
+        return super().__getitem__(self.lift_within(plain))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise UnsupportedError(
+            "item assignment", f"writing into a traced value ({self!r}) is not supported",
+            hint="make a new value, e.g. x = torch.where(mask, new, x) or np.where",
+        )
+
+    def __pow__(self, other: Any) -> Value:
+        return super().__pow__(other.item() if isinstance(other, np.generic) else other)
+
+    def __and__(self, other: Any) -> Value:
+        return _as_value(names.bitwise("logical_and", "&")(self, self.lift(other)))
+
+    __rand__ = __and__
+
+    def __or__(self, other: Any) -> Value:
+        return _as_value(names.bitwise("logical_or", "|")(self, self.lift(other)))
+
+    __ror__ = __or__
+
+    def __iadd__(self, other: Any) -> Value:
+        return _in_place("+=", self, self + other)
+
+    def __isub__(self, other: Any) -> Value:
+        return _in_place("-=", self, self - other)
+
+    def __imul__(self, other: Any) -> Value:
+        return _in_place("*=", self, self * other)
+
+    def __itruediv__(self, other: Any) -> Value:
+        return _in_place("/=", self, self / other)
+
+    def __ipow__(self, other: Any) -> Value:
+        return _in_place("**=", self, self ** other)
+
+    def _no_operator(self, other: Any) -> NoReturn:
+        raise UnsupportedError(
+            "operator", f"//, %, ^, << and >> on traced values ({self!r}) are not supported",
+            hint="use + - * / ** @, comparisons, & and |",
+        )
+
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __divmod__ = __rdivmod__ = _no_operator
+    __xor__ = __rxor__ = __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _no_operator
+
+    def __format__(self, spec: str) -> str:
+        return str(self._no_number()) if spec else repr(self)
+
+
+class TorchTracer(Tracer):
+    """A Tracer that looks like a torch tensor."""
+
+    __slots__ = ()
+    flavour = "torch"
+
+
+@cache
+def tracer_type(flavour: str, device: Any) -> type[Tracer]:
+    """The class of traced values of a trace whose arguments live on `device`."""
+    base = TorchTracer if flavour == "torch" else Tracer
+    return type(base.__name__, (base,), {"__slots__": (), "device": device})
+
+
+def _index_array(item: Any) -> Any:
+    return np.asarray(item) if isinstance(item, list) else item
+
+
+def _as_value(x: Any) -> Value:
+    assert isinstance(x, Value)
+    return x
+
+
+def _tracer_in(items: Sequence[Any]) -> Tracer | None:
+    for x in items:
+        if isinstance(x, Tracer):
+            return x
+        inner = _tracer_in(x) if isinstance(x, (tuple, list)) else None
+        if inner is not None:
+            return inner
+    return None
+
+
+def _dispatch(
+    call: Callable[[Any, Sequence[Any], Mapping[str, Any]], Any], function: Any,
+    args: Sequence[Any], keywords: Mapping[str, Any],
+) -> Any:
+    first = _tracer_in((*args, *keywords.values()))
+    assert first is not None
+    named = {k: v if k in ("out", "dtype") else first.lift_within(v) for k, v in keywords.items()}
+    return call(function, first.lift_within(tuple(args)), named)
+
+
+def _call_method(x: Tracer, name: str, method: Method, *args: Any, **keywords: Any) -> Any:
+    given = x.lift_within(args)
+    named = {k: v if k == "dtype" else x.lift_within(v) for k, v in keywords.items()}
+    return names.call(name, method, (x, *given), named)
+
+
+def _refuse(error: Exception, *args: Any, **keywords: Any) -> NoReturn:
+    raise error
+
+
+def _in_place(symbol: str, before: Value, after: Value) -> Value:
+    """`x += y` as a new value of the shape and dtype of x, which writing in place would keep."""
+    if before.weak:
+        return after
+    if after.sizes != before.sizes:
+        raise ShapeError(
+            f"{symbol} would change the shape {format_shape(before.sizes)} to "
+            f"{format_shape(after.sizes)}", hint="write x = x + y")
+    if "bif".index(after.element.kind) > "bif".index(before.element.kind):
+        raise DTypeError(f"{symbol} would change the dtype {before.element} to {after.element}",
+                         hint="convert first, or write x = x + y")
+    return cast(after, before.element)

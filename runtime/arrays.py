@@ -1,0 +1,122 @@
+"""What users pass in and get back: NumPy arrays, torch tensors and Python numbers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import numpy as np
+
+from graphir.errors import DTypeError, GraphirError, ShapeError, UnsupportedError
+from graphir.graph import Graph
+
+from .executable import Backend, Memory
+
+
+def is_tensor(x: object) -> bool:
+    """Whether `x` is a torch tensor; torch is not imported to find out."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def is_array(x: object) -> bool:
+    """Whether `x` has a shape and a dtype of its own, as arrays, NumPy's scalars and tensors do."""
+    return isinstance(x, (np.ndarray, np.generic)) or is_tensor(x)
+
+
+def signature(x: Any) -> Hashable:
+    """All that compiled code may depend on, but for the sizes: kind, dtype and device.
+
+    Raises:
+        DTypeError: for what is neither an array, a tensor nor a number.
+    """
+    if isinstance(x, (np.ndarray, np.generic)):
+        return x.dtype
+    if is_tensor(x):
+        return x.dtype, x.device
+    if type(x) in (float, int, bool):
+        return type(x)
+    raise DTypeError(
+        f"an argument must be an array, a tensor or a number (or a tree of them), "
+        f"got {type(x).__name__}",
+        hint="close over settings that are no numbers, or pass them with functools.partial",
+    )
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape; a number has none."""
+    return tuple(x.shape) if is_array(x) else ()
+
+
+def to_memory(x: Any, dtype: np.dtype[Any], backend: Backend) -> Memory:
+    """`x` as memory of `backend`; a number becomes a 0-d array of `dtype`."""
+    return backend.upload(x if is_array(x) else np.asarray(x, dtype))
+
+
+def to_user(memory: Memory, *, tensor: bool) -> Any:
+    """Memory as what the user works with: a tensor or a NumPy array, on the same bytes."""
+    if tensor and isinstance(memory, np.ndarray):
+        import torch
+
+        return torch.from_numpy(memory)
+    return memory
+
+
+def refuse_gradients(leaves: Iterable[Any]) -> None:
+    """Raise for a tensor that torch's autograd tracks, which would be detached silently.
+
+    Raises:
+        UnsupportedError: unless torch.no_grad() is on.
+    """
+    tracked = [x for x in leaves if is_tensor(x) and x.requires_grad]
+    if tracked and sys.modules["torch"].is_grad_enabled():
+        raise UnsupportedError(
+            "requires_grad",
+            f"a tensor of shape {tuple(tracked[0].shape)} requires a gradient, and torch's "
+            "autograd does not reach into compiled functions",
+            hint="pass x.detach(), call under torch.no_grad(), "
+            "or differentiate with graphir.value_and_grad",
+        )
+
+
+def refuse_empty(names: Iterable[str], leaves: Iterable[Any]) -> None:
+    """Raise for an array without elements.
+
+    Raises:
+        ShapeError: naming the argument.
+    """
+    for name, x in zip(names, leaves, strict=True):
+        if 0 in shape_of(x):
+            raise ShapeError(
+                f"`{name}` is empty: its shape is {shape_of(x)}",
+                hint="leave out empty batches; every axis needs at least one element",
+            )
+
+
+def check_ranges(graph: Graph, arrays: Iterable[Any]) -> None:
+    """Check the graph's promises about index arguments.
+
+    Args:
+        arrays: one for each of the graph's inputs, in order.
+
+    Raises:
+        GraphirError: naming the argument and the place of the first index outside.
+    """
+    given = list(arrays)
+    for promise in graph.ranges:
+        if promise.node.op != "input":
+            continue
+        array = given[promise.node.attrs["index"]]
+        if promise.low <= int(array.min()) and int(array.max()) < promise.high:
+            continue
+        values = np.asarray(array.cpu() if is_tensor(array) else array)
+        outside = (values < promise.low) | (values >= promise.high)
+        place = tuple(int(i) for i in np.argwhere(outside)[0])
+        where = graph.names[promise.node] + (f"[{', '.join(map(str, place))}]" if place else "")
+        raise GraphirError(
+            f"`{where}`: index {values[place]} is out of range: "
+            f"{promise.low} <= index < {promise.high}",
+            hint="check the labels or ids, e.g. that they count from 0",
+            location=promise.location,
+        )

@@ -1,0 +1,71 @@
+"""The `c` backend: generated C, built by the system's compiler, called through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Mapping, Sequence
+
+from graphir.codegen.c_text import print_c
+from graphir.codegen.program import C_ENTRY, Program
+from graphir.errors import BackendError
+
+from .cache import DiskCache
+from .executable import HostMemory, Memory, Steps
+from .toolchain import build_shared_library
+
+_FAILURES = {
+    1: ("memory ran out", "free memory, or use a smaller batch"),
+    2: ("a thread could not be started", "pass fewer threads, e.g. threads=1"),
+}
+
+
+class CBackend(HostMemory):
+    """A program built into a shared library, which stays loaded.
+
+    Args:
+        program: what to build.
+        threads: how many share a call; by default the CPUs that this process may use.
+
+    Raises:
+        BackendError: where there is no compiler or the text does not build.
+    """
+
+    name = "c"
+
+    def __init__(self, program: Program, *, threads: int | None = None) -> None:
+        self.programs = threads or default_threads()
+        self.text = print_c(program)
+        self._size_names = program.sizes
+        # The library lives as long as this object: an entry point without it would dangle.
+        self._library = ctypes.CDLL(str(build_shared_library(self.text, DiskCache.default())))
+        self._entry = getattr(self._library, C_ENTRY)
+        self._entry.restype = ctypes.c_int
+        self._entry.argtypes = [
+            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int32,
+        ]  # fmt: skip
+
+    def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
+        """One array of pointers and one of sizes; ctypes releases the GIL during a call."""
+        entry, threads = self._entry, self.programs
+        pointers = (ctypes.c_void_p * len(memory))(*[a.ctypes.data for a in memory])
+        numbers = (ctypes.c_int64 * len(self._size_names))(*[sizes[n] for n in self._size_names])
+        # The closure holds the arrays: their memory outlives the pointers to it.
+        kept = tuple(memory)
+
+        def run(first: int, last: int) -> None:
+            code = entry(pointers, numbers, first, last, threads)
+            if code:
+                what, hint = _FAILURES.get(code, (f"the kernel returned {code}", None))
+                raise BackendError(
+                    f"the C kernel over {len(kept)} buffers failed: {what}", hint=hint
+                )
+
+        return run
+
+
+def default_threads() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,149 @@
+"""Which backend runs what, and making an executable for it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from graphir.codegen.program import BatchLoop, Program
+from graphir.errors import BackendError
+from graphir.graph import Graph
+
+from .executable import Backend, Executable
+from .toolchain import find_compiler
+
+BACKENDS = ("triton", "c", "interpret", "reference")
+
+
+def choose(backend: str, arrays: Iterable[Any]) -> str:
+    """The backend that `backend` means for these arrays.
+
+    "auto" is "triton" for tensors on a GPU, "c" for everything else, and "reference" with a
+    warning where there is no C compiler.
+
+    Raises:
+        BackendError: for a name that is none, or arrays on different devices.
+    """
+    if backend != "auto" and backend not in BACKENDS:
+        raise BackendError(
+            f"there is no backend {backend!r}", hint=f"use one of auto, {', '.join(BACKENDS)}"
+        )
+    devices = {str(a.device) for a in arrays if not isinstance(a, np.ndarray) and a.ndim}
+    if len(devices) > 1:
+        raise BackendError(
+            f"arrays lie on different devices: {', '.join(sorted(devices))}",
+            hint="move them to one, e.g. x.to(w.device)",
+        )
+    if backend != "auto":
+        return backend
+    if any(device.startswith("cuda") for device in devices):
+        return "triton"
+    try:
+        find_compiler()
+    except BackendError as failure:
+        warnings.warn(
+            f"{failure.message}: the slow NumPy evaluator runs instead (try: {failure.hint})",
+            RuntimeWarning, stacklevel=3,
+        )  # fmt: skip
+        return "reference"
+    return "c"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One generated kernel and the text that it is part of.
+
+    Attributes:
+        name: as in the text.
+        source: the text that the backend runs.
+        c, triton: the text for either target.
+    """
+
+    name: str
+    source: str
+    c: str = field(repr=False)
+    triton: str = field(repr=False)
+
+
+@dataclass(eq=False)
+class Build:
+    """A graph scheduled, printed and built for one backend; other texts are made when asked for.
+
+    Attributes:
+        graph: what is computed.
+        loop: the loop over mini-batches, if any.
+        name: of the user's function.
+        backend: one of BACKENDS.
+        threads: of the C backend, programs of the others; None for the default.
+        device: of the tensors, for triton.
+    """
+
+    graph: Graph
+    name: str
+    backend: str
+    loop: BatchLoop | None = None
+    threads: int | None = None
+    device: Any = None
+
+    @cached_property
+    def executable(self) -> Executable:
+        """Ready to run.
+
+        Raises:
+            BackendError: where it cannot be built here.
+        """
+        # Each backend, and what it needs, is imported only where it runs.
+        if self.backend == "reference":
+            from .backend_reference import ReferenceBackend, reference_program
+
+            program = reference_program(self.graph, name=self.name, loop=self.loop)
+            return Executable(program, ReferenceBackend(self.graph, program))
+        backend: Backend
+        if self.backend == "c":
+            from .backend_c import CBackend
+
+            backend = CBackend(self.program, threads=self.threads)
+        elif self.backend == "interpret":
+            from .backend_interpret import InterpretBackend
+
+            backend = InterpretBackend(self.program, programs=self.threads)
+        else:
+            from .backend_triton import TritonBackend
+
+            backend = TritonBackend(self.program, self.device, programs=self.threads)
+        return Executable(self.program, backend)
+
+    @cached_property
+    def program(self) -> Program:
+        """The kernels that the backend runs; for the evaluator, those that C would run."""
+        return self._c_program if self.backend in ("c", "reference") else self._triton_program
+
+    @cached_property
+    def _c_program(self) -> Program:
+        from graphir.codegen.machine import CPU
+        from graphir.codegen.schedule import plan
+
+        return plan(self.graph, name=self.name, machine=CPU, loop=self.loop)
+
+    @cached_property
+    def _triton_program(self) -> Program:
+        from graphir.codegen.machine import GPU
+        from graphir.codegen.schedule import plan
+
+        return plan(self.graph, name=self.name, machine=GPU, loop=self.loop)
+
+    @cached_property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels of `program`, each with the whole text that holds it."""
+        from graphir.codegen.c_text import print_c
+        from graphir.codegen.triton_text import print_triton
+
+        c = print_c(self._c_program)
+        triton = print_triton(self._triton_program, "cuda").source
+        source = c if self.backend in ("c", "reference") else triton
+        return tuple(Kernel(k.name, source, c, triton) for k in self.program.kernels)

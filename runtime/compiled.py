@@ -1,0 +1,280 @@
+"""`graphir.compile`: a function that is traced once a signature and then runs as kernels."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+import optree
+
+from graphir.errors import ShapeError, UnsupportedError
+from graphir.evaluate import bind_sizes
+from graphir.graph import Graph
+from graphir.rewrite import simplify
+from graphir.tracing import Trace, trace
+from graphir.value import Value
+
+from .arrays import (
+    check_ranges,
+    is_array,
+    is_tensor,
+    refuse_empty,
+    refuse_gradients,
+    shape_of,
+    signature,
+    to_memory,
+    to_user,
+)
+from .backends import Build, Kernel, choose
+from .explain import Explanation
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# A function whose every call needs new code would otherwise hold all of it for ever.
+_MOST_ENTRIES = 64
+_MOST_SHAPES = 4096
+
+
+@dataclass(eq=False)
+class Entry:
+    """One compiled form of a function: all but the function itself, which it does not keep alive.
+
+    Attributes:
+        traced: the trace that it came from.
+        build: the simplified graph, and what runs it.
+    """
+
+    traced: Trace
+    build: Build
+
+    @property
+    def graph(self) -> Graph:
+        """The simplified graph."""
+        return self.build.graph
+
+    def sizes(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, int] | None:
+        """The number behind each Dim, or None where these shapes need another entry."""
+        try:
+            return bind_sizes(self.graph, shapes)
+        except ShapeError:
+            return None
+
+    def call(self, leaves: Sequence[Any], sizes: Mapping[str, int]) -> Any:
+        """Run on the flattened arguments."""
+        graph, executable = self.graph, self.build.executable
+        given = iter(leaves)
+        memory = [
+            to_memory(
+                graph.captured[x] if x in graph.captured else next(given),
+                x.dtype.numpy,
+                executable.backend,
+            )
+            for x in graph.inputs
+        ]
+        if graph.ranges:
+            check_ranges(graph, memory)
+        tensor = self.traced.flavour == "torch"
+        outputs = [to_user(m, tensor=tensor) for m in executable.run(memory, sizes)]
+        return optree.tree_unflatten(self.traced.out_spec, outputs)
+
+
+def compile_entry(
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    *,
+    name: str,
+    backend: str,
+    dynamic: Any = None,
+    threads: int | None = None,
+) -> Entry:
+    """Trace `fn` on `args` and prepare it for a backend.
+
+    Raises:
+        GraphirError: where it cannot be traced or built.
+    """
+    leaves = optree.tree_leaves(args)
+    chosen = choose(backend, filter(is_array, leaves))
+    traced = trace(fn, args, dynamic=dynamic)
+    device = next((x.device for x in leaves if is_tensor(x)), None)
+    build = Build(simplify(traced.graph), name, chosen, threads=threads, device=device)
+    return Entry(traced, build)
+
+
+class Compiled(Generic[P, R]):
+    """A function that runs as generated kernels. Made by `graphir.compile`.
+
+    The first call with a signature (tree, kinds, dtypes, fixed sizes) compiles; sizes that vary
+    (by default the leading axis of every array after the first argument) share what is compiled.
+
+    Attributes:
+        entries: what was compiled so far.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[P, R],
+        *,
+        backend: str = "auto",
+        dynamic: Any = None,
+        threads: int | None = None,
+    ) -> None:
+        choose(backend if backend != "auto" else "reference", ())
+        self.fn, self.backend, self.dynamic, self.threads = fn, backend, dynamic, threads
+        self.entries: list[Entry] = []
+        self._by_kind: dict[Hashable, list[Entry]] = {}
+        self._by_shapes: dict[Hashable, tuple[Entry, dict[str, int]]] = {}
+        # Reentrant: a function that is being traced may call another compiled one with numbers.
+        self._lock = threading.RLock()
+        functools.update_wrapper(self, fn)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run; while another function is traced, become part of its trace."""
+        args = self._positional(args, kwargs)
+        leaves, tree = optree.tree_flatten(args)
+        if any(isinstance(x, Value) for x in leaves):
+            return self.fn(*args)
+        entry, sizes = self._find(args, leaves, tree)
+        refuse_gradients(leaves)
+        result: R = entry.call(leaves, sizes)
+        return result
+
+    def graph(self, *args: Any) -> Graph:
+        """The simplified graph for these arguments."""
+        return self._entry(args).graph
+
+    def kernels(self, *args: Any) -> tuple[Kernel, ...]:
+        """The kernels for these arguments, with their text."""
+        return self._entry(args).build.kernels
+
+    def explain(self, *args: Any) -> Explanation:
+        """What was compiled for these arguments, and why so."""
+        build = self._entry(args).build
+        return Explanation(build.backend, build.graph, build.program)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._name}, {len(self.entries)} entries>"
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.fn, "__name__", type(self.fn).__name__)
+
+    def _positional(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if not kwargs:
+            return args
+        bound = inspect.signature(self.fn).bind(*args, **kwargs)
+        if bound.kwargs:
+            names = ", ".join(bound.kwargs)
+            raise UnsupportedError(
+                names, f"{self._name}: keyword-only arguments ({names}) are not supported",
+                hint="make them positional",
+            )
+        return bound.args
+
+    def _entry(self, args: tuple[Any, ...]) -> Entry:
+        leaves, tree = optree.tree_flatten(args)
+        return self._find(args, leaves, tree)[0]
+
+    def _find(
+        self, args: tuple[Any, ...], leaves: Sequence[Any], tree: Any
+    ) -> tuple[Entry, dict[str, int]]:
+        """The entry for these arguments, compiled where there is none, and its sizes."""
+        kind = (tree, *map(signature, leaves))
+        shapes = tuple(map(shape_of, leaves))
+        found = self._by_shapes.get((kind, shapes))
+        if found is None:
+            with self._lock:
+                found = self._match_or_compile(args, leaves, kind, shapes)
+                if len(self._by_shapes) >= _MOST_SHAPES:
+                    self._by_shapes.clear()
+                self._by_shapes[kind, shapes] = found
+        return found
+
+    def _match_or_compile(
+        self,
+        args: tuple[Any, ...],
+        leaves: Sequence[Any],
+        kind: Hashable,
+        shapes: tuple[tuple[int, ...], ...],
+    ) -> tuple[Entry, dict[str, int]]:
+        refuse_empty(leaf_names(self.fn, args), leaves)
+        alike = self._by_kind.setdefault(kind, [])
+        for entry in alike:
+            sizes = entry.sizes(shapes)
+            if sizes is not None:
+                return entry, sizes
+        entry = compile_entry(
+            self.fn, args, name=self._name, backend=self.backend,
+            dynamic=self.dynamic, threads=self.threads,
+        )  # fmt: skip
+        sizes = bind_sizes(entry.graph, shapes)
+        if len(alike) >= _MOST_ENTRIES:
+            self.entries.remove(alike.pop(0))
+        alike.append(entry)
+        self.entries.append(entry)
+        return entry, sizes
+
+
+def leaf_names(fn: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
+    """How the user would write each leaf of the arguments: `params[0]`, `x`."""
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = []
+    for accessor in optree.tree_accessors(args):
+        position = accessor.path[0]
+        known = parameters[position] if position < len(parameters) else None
+        named = known is not None and known.kind is not inspect.Parameter.VAR_POSITIONAL
+        root = known.name if named and known is not None else f"args[{position}]"
+        names.append(accessor[1:].codify(root))
+    return names
+
+
+@overload
+def compile(
+    fn: Callable[P, R],
+    *,
+    backend: str = "auto",
+    dynamic: Any = None,
+    threads: int | None = None,
+) -> Compiled[P, R]: ...
+
+
+@overload
+def compile(
+    fn: None = None,
+    *,
+    backend: str = "auto",
+    dynamic: Any = None,
+    threads: int | None = None,
+) -> Callable[[Callable[..., Any]], Compiled[..., Any]]: ...
+
+
+def compile(
+    fn: Callable[..., Any] | None = None,
+    *,
+    backend: str = "auto",
+    dynamic: Any = None,
+    threads: int | None = None,
+) -> Any:
+    """Compile a function of arrays, as a decorator or by a call.
+
+    Args:
+        fn: written with torch or NumPy functions and free of side effects: it is traced once for
+            each signature, and numbers that it closes over are read then.
+        backend: "auto", "triton", "c", "interpret" or "reference".
+        dynamic: the axes whose size varies from call to call; by default the leading axis of
+            every array after the first argument.
+        threads: for the C backend; by default the CPUs that this process may use.
+
+    Raises:
+        BackendError: for a backend that there is none of.
+    """
+    if fn is None:
+        return functools.partial(compile, backend=backend, dynamic=dynamic, threads=threads)
+    return Compiled(fn, backend=backend, dynamic=dynamic, threads=threads)

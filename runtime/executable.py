@@ -1,0 +1,153 @@
+"""A program and a backend that runs it: buffers are allocated, sizes bound, steps run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from graphir.codegen.program import BATCH, PROGRAMS, ROWS, Binding, Buffer, Program, Role
+from graphir.dtypes import DType
+from graphir.errors import BackendError
+from graphir.sizes import evaluate_shape
+
+Memory: TypeAlias = Any
+"""What a backend computes on: NumPy arrays on the CPU, torch tensors on a GPU."""
+
+Steps: TypeAlias = Callable[[int, int], None]
+"""Runs the steps first, …, last - 1 on the memory that it was bound to."""
+
+
+class Backend(Protocol):
+    """What runs programs. One file each; nothing else knows how a kernel is launched.
+
+    Attributes:
+        name: as users spell it.
+        programs: how many threads or programs share the work; the value of the size `programs`.
+    """
+
+    name: str
+    programs: int
+
+    def empty(self, shape: tuple[int, ...], dtype: DType, *, zero: bool) -> Memory:
+        """New memory; its contents are undefined unless `zero`."""
+
+    def upload(self, values: Any) -> Memory:
+        """An array or tensor as memory of this backend: itself where it can be, else a copy."""
+
+    def write(self, memory: Memory, values: np.ndarray[Any, Any]) -> None:
+        """Copy `values` over all of `memory`."""
+
+    def read(self, memory: Memory) -> np.ndarray[Any, Any]:
+        """The contents, once everything launched is done; a view where that is possible."""
+
+    def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
+        """Prepare a call that may be run often: `memory` is in the order of the buffers."""
+
+
+class HostMemory:
+    """The memory of the backends that compute on NumPy arrays."""
+
+    def empty(self, shape: tuple[int, ...], dtype: DType, *, zero: bool) -> Memory:
+        """A new array."""
+        return np.zeros(shape, dtype.numpy) if zero else np.empty(shape, dtype.numpy)
+
+    def upload(self, values: Any) -> Memory:
+        """The array, or the tensor's memory, copied only where it is not contiguous."""
+        if not isinstance(values, np.ndarray):
+            values = values.detach().cpu().contiguous().numpy()
+        if values.flags.c_contiguous and values.flags.aligned:
+            return values
+        return np.require(values, requirements=("C", "A"))
+
+    def write(self, memory: Memory, values: np.ndarray[Any, Any]) -> None:
+        """Copy."""
+        memory[...] = values
+
+    def read(self, memory: Memory) -> np.ndarray[Any, Any]:
+        """The array itself."""
+        return np.asarray(memory)
+
+
+@dataclass(frozen=True)
+class Call:
+    """An executable bound to its memory.
+
+    Attributes:
+        run: `run(first, last)` does those steps; without a loop `run(0, 1)` is the call.
+        outputs: the memory of each of the graph's outputs (a carried one is the input's own).
+    """
+
+    run: Steps
+    outputs: list[Memory]
+
+
+class Executable:
+    """A program that is ready to run."""
+
+    def __init__(self, program: Program, backend: Backend) -> None:
+        self.program, self.backend = program, backend
+        inputs = [i for i, b in enumerate(program.buffers) if b.role is Role.INPUT]
+        # The permutation of a shuffled loop is the last buffer that the caller gives.
+        shuffled = program.loop is not None and program.loop.shuffled
+        self._order = inputs.pop() if shuffled else None
+        self._inputs = len(inputs)
+        position = {b.name: i for i, b in enumerate(program.buffers)}
+        self._outputs = tuple(position[name] for name in program.outputs)
+
+    def bind(
+        self, inputs: Sequence[Memory], sizes: Mapping[str, int], *, order: Memory | None = None
+    ) -> Call:
+        """Allocate what the caller does not give, and prepare to run.
+
+        Args:
+            inputs: memory for each of the graph's inputs, in order, C-contiguous.
+            sizes: the graph's Dims by name; with a loop also `rows` and `batch`.
+            order: with a shuffled loop the permutation of the rows, int64.
+
+        Raises:
+            BackendError: where memory is missing.
+        """
+        if len(inputs) != self._inputs or (order is None) != (self._order is None):
+            raise BackendError(
+                f"the program takes {self._inputs} inputs and "
+                f"{'no order' if self._order is None else 'an order of the rows'}, "
+                f"got {len(inputs)} inputs"
+            )
+        known = {PROGRAMS: self.backend.programs, **sizes}
+        loop = self.program.loop
+        if loop is not None:
+            # What is allocated by the batch size must hold the largest batch.
+            known[loop.dim] = min(known[BATCH], known[ROWS])
+        memory: list[Memory] = list(inputs)
+        for i, buffer in enumerate(self.program.buffers[len(inputs) :], len(inputs)):
+            memory.append(order if i == self._order else self._allocate(buffer, known))
+        return Call(self.backend.bind(memory, known), [memory[i] for i in self._outputs])
+
+    def run(
+        self,
+        inputs: Sequence[Memory],
+        sizes: Mapping[str, int],
+        *,
+        first: int = 0,
+        last: int = 1,
+        order: Memory | None = None,
+    ) -> list[Memory]:
+        """Bind, run the steps first, …, last - 1, and return the outputs."""
+        call = self.bind(inputs, sizes, order=order)
+        call.run(first, last)
+        return call.outputs
+
+    def _allocate(self, buffer: Buffer, sizes: Mapping[str, int]) -> Memory:
+        if buffer.binding is Binding.STEP:
+            shape: tuple[int, ...] = (count_steps(sizes[ROWS], sizes[BATCH]),)
+        else:
+            shape = evaluate_shape(buffer.shape, sizes)
+        return self.backend.empty(shape, buffer.dtype, zero=buffer.role is Role.ZEROED)
+
+
+def count_steps(rows: int, batch: int) -> int:
+    """Batches in an epoch; the last one may be smaller."""
+    return -(-rows // batch)

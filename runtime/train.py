@@ -1,0 +1,270 @@
+"""`graphir.train`: the whole training step as kernels, run in a compiled loop over mini-batches."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import optree
+
+from graphir.dtypes import dtype_of
+from graphir.errors import DivergedError
+
+from .arrays import check_ranges, is_tensor, shape_of, signature, to_memory, to_user
+from .backends import Build, choose
+from .compiled import Entry, compile_entry
+from .executable import Call, Memory, count_steps
+from .history import History, TrainResult
+from .optim import Optimizer, learning_rates
+from .progress import EpochProgress
+from .step import COMPILED_STEPS, CompiledStep, StepForm, batch_loop, trace_step
+from .train_checks import Task, diverged
+
+SLICE_SECONDS = 0.05
+"""How long the kernels run at a time: progress shows and Ctrl-C works in between."""
+
+
+def train(
+    loss: Callable[..., Any],
+    params: Any,
+    data: Any,
+    *,
+    optimizer: Optimizer,
+    batch_size: int | None = None,
+    epochs: int = 1,
+    seed: int = 0,
+    shuffle: bool = True,
+    validation: Any = None,
+    backend: str = "auto",
+    threads: int | None = None,
+    progress: bool = True,
+) -> TrainResult:
+    """Minimise `loss(params, *data)` by mini-batches.
+
+    Loss, gradients and update are compiled into one step, and the loop over the batches with it.
+    The step is kept for as long as `loss` is: numbers that it closes over are read once.
+
+    Args:
+        loss: returns one number for a batch, e.g. the mean of the squared errors.
+        params: a tree of floating-point arrays. They are copied, never written.
+        data: a tuple (or list) of arrays or trees of arrays that share their leading axis, the
+            rows; anything else is passed to the loss as its one argument.
+        optimizer: e.g. `graphir.optim.SGD(lr=0.1)`.
+        batch_size: rows a step, by default all; the last batch of an epoch may be smaller.
+        epochs: how often each row is seen.
+        seed: of the order of the rows; the same seed gives the same bits.
+        shuffle: draw a new order for each epoch.
+        validation: data of the same form, whose loss is measured after each epoch.
+        backend, threads: as for `graphir.compile`.
+        progress: show a bar, where there is a terminal.
+
+    Raises:
+        ShapeError, DTypeError, TraceError: where the loss, params and data do not fit together.
+        DivergedError: where the loss is no longer finite.
+    """
+    started = time.perf_counter()
+    task = Task.checked(loss, params, data, validation, batch_size, epochs)
+    step = _compiled_step(task, optimizer, shuffle, backend, threads)
+    scored = _Validation(task, step.build) if validation is not None else None
+    for sentence in step.traced.unused:
+        warnings.warn(sentence, UserWarning, stacklevel=2)
+    run = _Run(task, step, optimizer, seed)
+    compiled = time.perf_counter()
+    history = History()
+    with EpochProgress(epochs, task.rows, show=progress) as bar:
+        for epoch in range(epochs):
+            run.epoch(epoch, history, bar)
+            if scored is not None:
+                history.validation_loss.append(scored(run.params()))
+            bar.finish_epoch(history)
+    run.check_params()
+    trained = optree.tree_unflatten(task.params_tree, run.params())
+    return TrainResult(
+        trained, history, compiled - started, sum(history.seconds), step.build.backend,
+        step.build.executable.backend.programs, step.build,
+    )  # fmt: skip
+
+
+def _compiled_step(
+    task: Task, optimizer: Optimizer, shuffle: bool, backend: str, threads: int | None
+) -> CompiledStep:
+    """The step from the cache, or a new one."""
+    arrays = task.param_leaves + task.data_leaves
+    chosen = choose(backend, arrays)
+    # The order of the rows within the one batch of an epoch changes nothing but rounding.
+    shuffled = shuffle and task.batch < task.rows
+    key = ("step", task.key(), optimizer.structure(), chosen, threads, shuffled)
+
+    def make() -> CompiledStep:
+        state = _initial_state(task, optimizer)
+        form = StepForm(
+            len(task.param_leaves), len(optree.tree_leaves(state)), len(optimizer.hyper()),
+            len(task.data_leaves),
+        )  # fmt: skip
+        batch = optree.tree_map(lambda x: x[: task.batch], task.data)
+        names = task.names[: form.params]
+        names += [f"state[{i}]" for i in range(form.state)]
+        names += ["lr", *sorted(optimizer.hyper())]
+        names += task.names[form.params :]
+        traced = trace_step(task.loss, task.params, state, batch, optimizer, names, form)
+        loop = batch_loop(form, traced.dim, shuffled=shuffled)
+        device = next((x.device for x in arrays if is_tensor(x)), None)
+        name = getattr(task.loss, "__name__", type(task.loss).__name__)
+        build = Build(traced.graph, f"{name}_step", chosen, loop, threads, device)
+        return CompiledStep(traced, build, form)
+
+    step: CompiledStep = COMPILED_STEPS.get(task.loss, key, make)
+    return step
+
+
+def _initial_state(task: Task, optimizer: Optimizer) -> Any:
+    """The optimizer's first state, of the same kind of arrays as the parameters."""
+    weights = task.param_leaves
+    tensor = any(map(is_tensor, weights))
+    state = optimizer.init([np.empty(shape_of(x), dtype_of(x.dtype).numpy) for x in weights])
+    return optree.tree_map(lambda x: to_user(x, tensor=tensor), state)
+
+
+def _copy(x: Any) -> Any:
+    return x.detach().clone() if is_tensor(x) else np.array(x, order="C")
+
+
+class _Run:
+    """One training under way: the memory that the steps work on."""
+
+    def __init__(
+        self, task: Task, step: CompiledStep, optimizer: Optimizer, seed: int
+    ) -> None:
+        self.task, self.optimizer, self.seed = task, optimizer, seed
+        executable = step.build.executable
+        self.backend, graph, form = executable.backend, step.build.graph, step.form
+        self.steps = count_steps(task.rows, task.batch)
+        leaves = [_copy(x) for x in task.param_leaves]
+        leaves += optree.tree_leaves(_initial_state(task, optimizer))
+        leaves.append(np.zeros(self.steps, graph.inputs[form.stepped].dtype.numpy))
+        hyper = optimizer.hyper()
+        leaves += [hyper[name] for name in sorted(hyper)]
+        leaves += task.data_leaves
+        leaves += [graph.captured[x] for x in graph.inputs[len(leaves) :]]
+        memory = [
+            to_memory(x, node.dtype.numpy, self.backend)
+            for node, x in zip(graph.inputs, leaves, strict=True)
+        ]
+        check_ranges(graph, memory)
+        self.weights: list[Memory] = memory[: form.params]
+        self.lr: Memory = memory[form.stepped]
+        self.data: list[Memory] = [memory[i] for i in form.batched]
+        loop = step.build.loop
+        self.order: Memory | None = None
+        if loop is not None and loop.shuffled:
+            self.order = self.backend.upload(np.arange(task.rows, dtype=np.int64))
+        sizes = {"rows": task.rows, "batch": task.batch}
+        self.call: Call = executable.bind(memory, sizes, order=self.order)
+        self.losses: Memory = self.call.outputs[-1]
+        self.slice = 1
+
+    def params(self) -> list[Any]:
+        """The parameters as they stand, in the kinds that the user gave."""
+        kinds = self.task.param_leaves
+        return [to_user(w, tensor=is_tensor(x)) for w, x in zip(self.weights, kinds, strict=True)]
+
+    def epoch(self, epoch: int, history: History, bar: EpochProgress) -> None:
+        """All steps of one epoch, a slice after the other."""
+        task, steps = self.task, self.steps
+        started = time.perf_counter()
+        if self.order is not None:
+            bits = np.random.Philox(key=np.array([self.seed % 2**64, epoch], np.uint64))
+            self.backend.write(self.order, np.random.Generator(bits).permutation(task.rows))
+        rates = learning_rates(
+            self.optimizer.lr, epoch * steps, (epoch + 1) * steps, task.epochs * steps
+        )
+        self.backend.write(self.lr, rates)
+        first = 0
+        while first < steps:
+            last = min(first + self.slice, steps)
+            began = time.perf_counter()
+            self.call.run(first, last)
+            losses = self.backend.read(self.losses)[first:last].astype(np.float64)
+            self._check(epoch, first, losses, rates, history)
+            history.step_loss.extend(losses.tolist())
+            self._pace(last - first, time.perf_counter() - began)
+            first = last
+            bar.advance(min(last * task.batch, task.rows), float(losses[-1]))
+        rows = np.full(steps, task.batch, np.float64)
+        rows[-1] = task.rows - (steps - 1) * task.batch
+        history.loss.append(float(rows @ np.array(history.step_loss[-steps:])) / task.rows)
+        history.learning_rate.extend(rates.tolist())
+        seconds = time.perf_counter() - started
+        history.seconds.append(seconds)
+        history.rows_per_second.append(task.rows / seconds)
+
+    def check_params(self) -> None:
+        """Raise DivergedError where the last step left parameters that are not finite."""
+        for name, w in zip(self.task.names, self.weights, strict=False):
+            if not np.isfinite(self.backend.read(w)).all():
+                raise DivergedError(f"the parameter `{name}` is not finite after the last step",
+                                    hint="lower the learning rate, or standardise the data")
+
+    def _check(
+        self,
+        epoch: int,
+        first: int,
+        losses: np.ndarray[Any, Any],
+        rates: np.ndarray[Any, Any],
+        history: History,
+    ) -> None:
+        finite = np.isfinite(losses)
+        if finite.all():
+            return
+        bad = int(np.argmin(finite))
+        before = [*history.step_loss, *losses[:bad].tolist()][-1:]
+        raise diverged(
+            self.task.names[len(self.weights) :],
+            [self.backend.read(x) for x in self.data],
+            epoch=epoch + 1,
+            step=first + bad + 1,
+            loss=float(losses[bad]),
+            before=before[0] if before else None,
+            lr=float(rates[first + bad]),
+        )
+
+    def _pace(self, steps: int, seconds: float) -> None:
+        """Aim the next slice at SLICE_SECONDS; how steps are sliced never changes their bits."""
+        aimed = int(steps * SLICE_SECONDS / max(seconds, 1e-9))
+        self.slice = max(1, min(aimed, 8 * self.slice))
+
+
+class _Validation:
+    """The loss alone, on the validation data, all rows at once."""
+
+    def __init__(self, task: Task, build: Build) -> None:
+        self.leaves: Sequence[Any] = optree.tree_leaves(task.validation)
+        assert task.validation is not None
+        args = (task.params, *task.validation)
+        kinds = tuple(map(signature, self.leaves))
+        key = ("loss", task.key(), kinds, build.backend, build.threads)
+
+        def make() -> Entry:
+            return compile_entry(
+                task.loss, args, name=f"{build.name}_validation", backend=build.backend,
+                threads=build.threads,
+            )  # fmt: skip
+
+        self.entry: Entry = COMPILED_STEPS.get(task.loss, key, make)
+        shapes = [shape_of(x) for x in optree.tree_leaves(args)]
+        sizes = self.entry.sizes(shapes)
+        if sizes is None:
+            # The loss was specialised to another number of rows.
+            self.entry = make()
+            sizes = self.entry.sizes(shapes)
+        assert sizes is not None
+        self.sizes = sizes
+        # Built now, so that no epoch's time holds it.
+        assert self.entry.build.executable is not None
+
+    def __call__(self, params: Sequence[Any]) -> float:
+        """The loss at these parameters."""
+        return float(self.entry.call([*params, *self.leaves], self.sizes))

@@ -1,0 +1,207 @@
+"""What is checked before and while training, so that a mistake is named where it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optree
+
+from graphir.dtypes import dtype_of
+from graphir.errors import DivergedError, DTypeError, GraphirError, ShapeError
+
+from .arrays import is_array, is_tensor, shape_of, signature
+from .compiled import leaf_names
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to train, flattened and checked."""
+
+    loss: Callable[..., Any]
+    params: Any
+    data: tuple[Any, ...]
+    validation: tuple[Any, ...] | None
+    batch: int
+    epochs: int
+    rows: int
+    names: list[str]  # of the parameters, then of the data
+
+    @classmethod
+    def checked(
+        cls,
+        loss: Callable[..., Any],
+        params: Any,
+        data: Any,
+        validation: Any,
+        batch_size: int | None,
+        epochs: int,
+    ) -> Task:
+        """Raise the first error that can be found without tracing."""
+        arguments = _as_arguments(data)
+        names = leaf_names(loss, (params, *arguments))
+        weights = optree.tree_leaves(params)
+        check_params(names[: len(weights)], weights)
+        rows = check_data(names[len(weights):], optree.tree_leaves(arguments), weights)
+        batch = check_counts(batch_size, epochs, rows)
+        held_out = None
+        if validation is not None:
+            held_out = _as_arguments(validation)
+            held_names = leaf_names(loss, (params, *held_out))[len(weights):]
+            check_data(held_names, optree.tree_leaves(held_out), weights, "validation")
+        return cls(loss, params, arguments, held_out, batch, epochs, rows, names)
+
+    @property
+    def params_tree(self) -> Any:
+        """The tree of the parameters."""
+        return optree.tree_structure(self.params)
+
+    @property
+    def param_leaves(self) -> list[Any]:
+        """The parameters in order."""
+        return list(optree.tree_leaves(self.params))
+
+    @property
+    def data_leaves(self) -> list[Any]:
+        """The data in order."""
+        return list(optree.tree_leaves(self.data))
+
+    def key(self) -> Hashable:
+        """What a compiled step depends on: all but the numbers of rows."""
+        weights = [(signature(x), shape_of(x)) for x in self.param_leaves]
+        columns = [(signature(x), shape_of(x)[1:]) for x in self.data_leaves]
+        trees = self.params_tree, optree.tree_structure(self.data)
+        return trees, tuple(weights), tuple(columns)
+
+
+def _as_arguments(data: Any) -> tuple[Any, ...]:
+    return tuple(data) if type(data) in (tuple, list) else (data,)
+
+
+def check_counts(batch_size: int | None, epochs: int, rows: int) -> int:
+    """The batch size to use: all rows by default.
+
+    Raises:
+        ShapeError: for a batch larger than the data.
+        GraphirError: for a batch size or a number of epochs below 1.
+    """
+    for name, value in (("batch_size", batch_size), ("epochs", epochs)):
+        if value is None and name == "batch_size":
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise GraphirError(f"train: {name} must be a whole number of at least 1, "
+                               f"got {value!r}", hint=f"pass e.g. {name}=1")
+    size = rows if batch_size is None else int(batch_size)
+    if size > rows:
+        raise ShapeError(f"train: batch_size {size} is larger than the data of {rows} rows",
+                         hint=f"lower batch_size to at most {rows}, or leave it out")
+    return size
+
+
+def check_params(names: Sequence[str], leaves: Sequence[Any]) -> None:
+    """Raise unless every parameter is a floating-point array.
+
+    Raises:
+        DTypeError: naming the parameter.
+        ShapeError: for an empty one.
+    """
+    if not leaves:
+        raise GraphirError("train: params holds no arrays", hint="pass e.g. (weights, bias)")
+    for name, x in zip(names, leaves, strict=True):
+        if not is_array(x):
+            raise DTypeError(
+                f"train: the parameter `{name}` is a {type(x).__name__}, not an array",
+                hint="make it one, e.g. torch.zeros(()) or np.zeros(()) for a single number",
+            )
+        if not dtype_of(x.dtype).is_float:
+            raise DTypeError(
+                f"train: the parameter `{name}` holds {dtype_of(x.dtype)}, which has no gradient",
+                hint="convert it, e.g. w.float() or w.astype('float32')",
+            )
+        if 0 in shape_of(x):
+            raise ShapeError(f"train: the parameter `{name}` is empty: its shape is {shape_of(x)}",
+                             hint="leave it out")
+
+
+def check_data(
+    names: Sequence[str], leaves: Sequence[Any], params: Sequence[Any], what: str = "data"
+) -> int:
+    """The number of rows that all arrays share.
+
+    Raises:
+        ShapeError: for empty data, or leading axes that differ.
+        DTypeError: for what is no array, or floats of another width than the parameters'.
+    """
+    if not leaves:
+        raise ShapeError(f"train: {what} holds no arrays", hint="pass e.g. (x, y)")
+    floats = list(dict.fromkeys(dtype_of(p.dtype) for p in params))
+    for name, x in zip(names, leaves, strict=True):
+        if not is_array(x) or not shape_of(x):
+            raise DTypeError(
+                f"train: `{name}` in {what} must be an array with an axis of rows, "
+                f"got {'a 0-d array' if is_array(x) else type(x).__name__}",
+                hint="let the loss close over what is the same for every row",
+            )
+        if 0 in shape_of(x):
+            raise ShapeError(f"train: the data set is empty: `{name}` has shape {shape_of(x)}",
+                             hint="check how it was loaded or filtered")
+        dtype = dtype_of(x.dtype)
+        if dtype.is_float and dtype not in floats:
+            raise DTypeError(
+                f"train: `{name}` is {dtype}, and the parameters are "
+                f"{', '.join(map(str, floats))}",
+                hint=f"convert one of them, e.g. {_conversion(name, x, floats[0].name)}",
+            )
+    rows = [shape_of(x)[0] for x in leaves]
+    if len(set(rows)) > 1:
+        listed = ", ".join(f"`{n}` has {r}" for n, r in zip(names, rows, strict=True))
+        raise ShapeError(f"train: the arrays in {what} differ in their number of rows: {listed}",
+                         hint="the leading axis of each array must be the rows")
+    return int(rows[0])
+
+
+def _conversion(name: str, x: Any, dtype: str) -> str:
+    return f"{name}.to(torch.{dtype})" if is_tensor(x) else f"{name}.astype('{dtype}')"
+
+
+def diverged(
+    names: Sequence[str],
+    data: Sequence[Any],
+    *,
+    epoch: int,
+    step: int,
+    loss: float,
+    before: float | None,
+    lr: float,
+) -> DivergedError:
+    """The error for a loss that is not finite: in the data already, or from too large steps.
+
+    Args:
+        data: on the host, in its own order.
+        epoch, step: counted from 1 over the training, and from 1 within the epoch.
+        before: the last finite loss.
+    """
+    for name, x in zip(names, data, strict=True):
+        place = first_not_finite(x)
+        if place is not None:
+            column = f", column {', '.join(map(str, place[1:]))}" if place[1:] else ""
+            return DivergedError(
+                f"the loss is {loss} in epoch {epoch}, step {step}, because the data holds "
+                f"{x[place]}: first in `{name}` at row {place[0]}{column}",
+                hint="drop or fill such rows, e.g. keep = np.isfinite(x).all(axis=1)",
+            )
+    last = "" if before is None else f", after {before:.4g} in the step before"
+    return DivergedError(
+        f"the loss is {loss} in epoch {epoch}, step {step}{last}; the learning rate was {lr:.4g}",
+        hint=f"lower the learning rate, e.g. to {lr / 10:.1g}, or standardise the data",
+    )
+
+
+def first_not_finite(x: np.ndarray[Any, Any]) -> tuple[int, ...] | None:
+    """The place of the first NaN or infinity."""
+    if x.dtype.kind != "f":
+        return None
+    bad = ~np.isfinite(x)
+    return tuple(int(i) for i in np.argwhere(bad)[0]) if bad.any() else None
