@@ -9,6 +9,7 @@ import numpy as np
 from graphir.dtypes import DType
 from graphir.sizes import Size
 
+from .c_runtime import ENTRY, RUNTIME
 from .loops import LoopKernel, Nest, Part, joined_innermost, lower_loops
 from .program import BATCH, C_ENTRY, ROWS, Program
 from .spelling import C_TYPES, bare, spell_c
@@ -40,70 +41,6 @@ _HEADER = """#include <math.h>
     const int64_t *block, int64_t begin, int64_t end, char *kept, char *scratch
 """
 
-# Threads live for one call and spin between steps: a sleeping thread takes microseconds to wake.
-_RUNTIME = """
-typedef struct {
-    void *const *buffers;
-    const int64_t *sizes;
-    int64_t first, last;
-    int32_t threads;
-    char *memory;
-    _Atomic int32_t arrived, phase, go;
-} call_t;
-
-typedef struct {
-    call_t *call;
-    int32_t thread;
-} worker_t;
-
-static void barrier(call_t *call) {
-    if (call->threads == 1) return;
-    int32_t phase = atomic_load_explicit(&call->phase, memory_order_relaxed);
-    if (atomic_fetch_add(&call->arrived, 1) == call->threads - 1) {
-        atomic_store_explicit(&call->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&call->phase, phase + 1, memory_order_release);
-        return;
-    }
-    for (int64_t spins = 0;
-         atomic_load_explicit(&call->phase, memory_order_acquire) == phase; spins++)
-        if (spins > 10000) sched_yield();
-}
-"""
-
-_ENTRY = """
-static void *start(void *argument) {{
-    worker_t *worker = argument;
-    int32_t go;
-    while (!(go = atomic_load_explicit(&worker->call->go, memory_order_acquire))) sched_yield();
-    if (go > 0) work(worker->call, worker->thread);
-    return 0;
-}}
-
-int {entry}(void **buffers, const int64_t *sizes, int64_t first, int64_t last,
-            int32_t threads) {{
-    call_t call = {{buffers, sizes, first, last, threads, 0, 0, 0, 0}};
-    int failed = 0;
-    pthread_t *handles = malloc(sizeof(pthread_t) * threads);
-    worker_t *workers = malloc(sizeof(worker_t) * threads);
-    call.memory = aligned_alloc(64, (size_t)threads * (KEPT + SCRATCH) + 64);
-    if (!handles || !workers || !call.memory) failed = 1;
-    int32_t started = 1;
-    for (int32_t t = 1; t < threads && !failed; t++) {{
-        workers[t] = (worker_t){{&call, t}};
-        if (pthread_create(&handles[t], 0, start, &workers[t])) failed = 2;
-        else started++;
-    }}
-    /* Where one thread could not be started, none may begin. */
-    atomic_store_explicit(&call.go, failed ? -1 : 1, memory_order_release);
-    if (!failed) work(&call, 0);
-    for (int32_t t = 1; t < started; t++) pthread_join(handles[t], 0);
-    free(call.memory);
-    free(workers);
-    free(handles);
-    return failed;
-}}
-"""
-
 
 def print_c(program: Program) -> str:
     """The C text of a program; its entry is `program.C_ENTRY`."""
@@ -113,7 +50,7 @@ def print_c(program: Program) -> str:
     text = _HEADER + f"#define KEPT {kept}\n#define SCRATCH {scratch}\n"
     for p in printers:
         text += "\n" + p.text()
-    return text + _RUNTIME + _work(program, printers) + _ENTRY.format(entry=C_ENTRY)
+    return text + RUNTIME + _work(program, printers) + ENTRY.format(entry=C_ENTRY)
 
 
 def _work(program: Program, printers: Sequence[_KernelPrinter]) -> str:
@@ -122,11 +59,11 @@ def _work(program: Program, printers: Sequence[_KernelPrinter]) -> str:
     lines.append("    const int64_t *sizes = call->sizes;")
     lines.append("    int32_t threads = call->threads;")
     lines.append("    char *kept = call->memory + (size_t)thread * KEPT;")
-    lines.append("    char *scratch = call->memory + (size_t)threads * KEPT "
-                 "+ (size_t)thread * SCRATCH;")
+    lines.append(
+        "    char *scratch = call->memory + (size_t)threads * KEPT + (size_t)thread * SCRATCH;"
+    )
     lines.append("    for (int64_t step = call->first; step < call->last; step++) {")
-    for name_and_value in _sizes(program):
-        lines.append(f"        {name_and_value}")
+    lines += [f"        {line}" for line in _sizes(program)]
     for p in printers:
         lines += [f"        {line}" for line in p.call_lines()]
     lines += ["    }", "}"]
@@ -139,9 +76,7 @@ def _sizes(program: Program) -> list[str]:
     if program.loop is not None:
         dim = program.loop.dim
         lines.append(f"const int64_t start = step * {BATCH};")
-        lines.append(
-            f"const int64_t {dim} = {ROWS} - start < {BATCH} ? {ROWS} - start : {BATCH};"
-        )
+        lines.append(f"const int64_t {dim} = {ROWS} - start < {BATCH} ? {ROWS} - start : {BATCH};")
     return lines
 
 
@@ -186,14 +121,17 @@ class _KernelPrinter:
             i = stream.name
             self._line(f"for (int64_t {i}0 = begin; {i}0 < end; {i}0 += {stream.block}) {{")
             self.depth += 1
-            self._line(f"const int64_t m_{i} = end - {i}0 < {stream.block} ? "
-                       f"end - {i}0 : {stream.block};")
+            self._line(
+                f"const int64_t m_{i} = end - {i}0 < {stream.block} ? end - {i}0 : {stream.block};"
+            )
             self._part(self.loops.body)
             self._close()
             for acc in kernel.accumulators:
                 if not acc.tile.axes:
-                    self._line(f"*({self._kept_type(acc)} *)(kept + {self.kept[acc.tile]}) = "
-                               f"{acc.tile.name};")
+                    self._line(
+                        f"*({self._kept_type(acc)} *)(kept + {self.kept[acc.tile]}) = "
+                        f"{acc.tile.name};"
+                    )
             self._close()
         if kernel.epilogue:
             self._open(f"static void {name}_finish(PARAMETERS) {{", kernel.epilogue)
@@ -260,8 +198,10 @@ class _KernelPrinter:
         for k, axis in enumerate(self.kernel.grid):
             n = axis.name
             self._line(f"const int64_t {n}0 = block[{k}];")
-            self._line(f"const int64_t m_{n} = {_size(axis.size)} - {n}0 < {axis.block} ? "
-                       f"{_size(axis.size)} - {n}0 : {axis.block};")
+            self._line(
+                f"const int64_t m_{n} = {_size(axis.size)} - {n}0 < {axis.block} ? "
+                f"{_size(axis.size)} - {n}0 : {axis.block};"
+            )
 
     def _close(self) -> None:
         self.depth -= 1
@@ -276,8 +216,10 @@ class _KernelPrinter:
             if acc.tile.axes:
                 self._line(f"{kind} *restrict const {acc.tile.name} = ({kind} *)(kept + {at});")
             else:
-                self._line(f"{'' if scalars else 'const '}{kind} {acc.tile.name} = "
-                           f"*({kind} *)(kept + {at});")
+                self._line(
+                    f"{'' if scalars else 'const '}{kind} {acc.tile.name} = "
+                    f"*({kind} *)(kept + {at});"
+                )
 
     def _clear_function(self) -> None:
         self._line(f"static void {self.kernel.name}_clear(char *kept) {{")
@@ -285,8 +227,10 @@ class _KernelPrinter:
         for acc in self.kernel.accumulators:
             kind = self._kept_type(acc)
             self._line(f"for (int64_t e = 0; e < {_elements(acc.tile.axes)}; e++)")
-            self._line(f"    (({kind} *)(kept + {self.kept[acc.tile]}))[e] = "
-                       f"{_literal(acc.identity, acc.tile.dtype)};")
+            self._line(
+                f"    (({kind} *)(kept + {self.kept[acc.tile]}))[e] = "
+                f"{_literal(acc.identity, acc.tile.dtype)};"
+            )
         self._close()
 
     def _join_function(self) -> None:
@@ -316,8 +260,9 @@ class _KernelPrinter:
             elif array.on_stack:
                 self._line(f"_Alignas(64) {kind} {tile.name}[{array.elements}];")
             else:
-                self._line(f"{kind} *restrict const {tile.name} = "
-                           f"({kind} *)(scratch + {self.heap[tile]});")
+                self._line(
+                    f"{kind} *restrict const {tile.name} = ({kind} *)(scratch + {self.heap[tile]});"
+                )
         for nest in part.nests:
             self._nest(nest)
 
@@ -338,14 +283,14 @@ class _KernelPrinter:
         joins = [s for s in nest.statements if isinstance(s, (Reduce, Contract))]
         running = [s for s in joins if joined_innermost(nest, s) and s.out.axes]
         whole = [s for s in running if len(s.axes) == 1 and s.into is None]
-        for s in joins:
-            if s.into is None and s not in whole:
-                self._start(s)
+        for join in joins:
+            if join.into is None and join not in whole:
+                self._start(join)
         for axis in nest.axes[:-1]:
             self._loop(axis)
-        for s in running:
-            start = _identity(s) if s in whole else self._place(s.out)
-            self._line(f"{C_TYPES[s.out.dtype.name]} sum_{s.out.name} = {start};")
+        for join in running:
+            start = _identity(join) if join in whole else self._place(join.out)
+            self._line(f"{C_TYPES[join.out.dtype.name]} sum_{join.out.name} = {start};")
         if nest.axes:
             self._loop(nest.axes[-1])
         self.local = set()
@@ -354,8 +299,8 @@ class _KernelPrinter:
         self.local = set()
         if nest.axes:
             self._close()
-        for s in running:
-            self._line(f"{self._place(s.out)} = sum_{s.out.name};")
+        for join in running:
+            self._line(f"{self._place(join.out)} = sum_{join.out.name};")
         for _ in nest.axes[:-1]:
             self._close()
 

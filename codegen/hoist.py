@@ -150,9 +150,10 @@ def _where_terms(
     for mine, other, keep in ((known[1], y, True), (known[2], x, False)):
         if mine and _is_zero(other):
             return [
-                Late(t.scalar, new.add("where", condition, *(
-                    (t.local, other) if keep else (other, t.local)
-                )))
+                Late(
+                    t.scalar,
+                    new.add("where", condition, *((t.local, other) if keep else (other, t.local))),
+                )
                 for t in mine
             ]
     return None

@@ -164,10 +164,14 @@ class _Builder:
         """
         written = {s.address.buffer: s for s in statements if isinstance(s, Store)}
         return {
-            s for s in statements
-            if isinstance(s, Load) and s.address.buffer in written
-            and (s.address != written[s.address.buffer].address
-                 or not self._only_feeds(s.out, written[s.address.buffer], statements))
+            s
+            for s in statements
+            if isinstance(s, Load)
+            and s.address.buffer in written
+            and (
+                s.address != written[s.address.buffer].address
+                or not self._only_feeds(s.out, written[s.address.buffer], statements)
+            )
         }
 
     def _only_feeds(self, tile: Tile, store: Store, statements: Sequence[Statement]) -> bool:
@@ -211,8 +215,11 @@ class _Builder:
         place = None
         if not alone:
             place = next(
-                (k for k in reversed(range(ready, len(self.nests)))
-                 if frozenset(self.nests[k].axes) == wanted and not self.nests[k].closed),
+                (
+                    k
+                    for k in reversed(range(ready, len(self.nests)))
+                    if frozenset(self.nests[k].axes) == wanted and not self.nests[k].closed
+                ),
                 None,
             )
         if place is None:
@@ -239,9 +246,7 @@ class _Builder:
             for x in [tile] if source is None else accesses(source, self.inline):
                 if isinstance(x, Tile) and x in self.home:
                     needed[x] = None
-        return {
-            t: Array(t, _layout(t.axes)) for t in needed if t not in self.accumulators
-        }
+        return {t: Array(t, _layout(t.axes)) for t in needed if t not in self.accumulators}
 
 
 def _layout(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -12,16 +11,15 @@ import numpy as np
 from graphir import dtypes
 from graphir.graph import Node
 from graphir.opdef import OPS, Combiner, Kind
-from graphir.sizes import Dim
 
 from .axes import AxisMap
+from .blocks import Blocks, Walk
 from .machine import Machine
 from .program import Binding, Buffer
 from .tile import (
     Accumulator,
     Address,
     Axis,
-    AxisRole,
     Contract,
     Fill,
     Load,
@@ -39,14 +37,14 @@ from .tile import (
 from .views import START, STEP, View, row_major, view
 
 ALIASES = frozenset({"broadcast", "permute", "reshape", "copy", "stop_gradient"})
-_AXIS_NAMES = "ijklopqruv"
+_WORDS = """
+auto break case char const default do double enum extern float goto inline int long register
+restrict short signed sizeof static struct switch typedef union unsigned void volatile
+tl triton libdevice pid programs rows batch first last step start steps block base count
+exp log sin cos tan sqrt pow tanh order n m sizes buffers kept scratch begin end call
+"""
 # Words of either target, and names that the printers give to what is not a tile.
-RESERVED = frozenset(keyword.kwlist) | frozenset(
-    "auto break case char const default do double enum extern float goto inline int long register "
-    "restrict short signed sizeof static struct switch typedef union unsigned void volatile "
-    "tl triton libdevice pid programs rows batch first last step start steps block base count "
-    "exp log sin cos tan sqrt pow tanh order n m".split()
-)
+RESERVED = frozenset(keyword.kwlist) | frozenset(_WORDS.split())
 
 
 class Section(Enum):
@@ -57,103 +55,11 @@ class Section(Enum):
     EPILOGUE = 2
 
 
-@dataclass(frozen=True)
-class Walk:
-    """How one kernel walks the axes: at most one streamed, some shared out, the others whole."""
-
-    stream: int | None
-    grid: tuple[int, ...] = ()
-
-
 def combiner_of(node: Node) -> Combiner:
     """The combiner of a reduction; a contraction sums."""
     found = OPS["sum" if node.kind is Kind.CONTRACTION else node.op].combiner
     assert found is not None
     return found
-
-
-def is_matrix_product(node: Node) -> bool:
-    """Whether a contraction has two matrices, one shared axis and no batch axis."""
-    sizes = dict(zip(node.attrs["lhs"], node.inputs[0].shape, strict=True))
-    sizes.update(zip(node.attrs["rhs"], node.inputs[1].shape, strict=True))
-    left, right, out = (
-        {c for c in node.attrs[k] if sizes[c] != 1} for k in ("lhs", "rhs", "out")
-    )
-    return (
-        len(left) == len(right) == len(out) == 2
-        and len(left & right) == 1
-        and not left & right & out
-    )
-
-
-def power_of_two(x: int) -> int:
-    """The smallest power of two that is at least `x`."""
-    return 1 << max(0, x - 1).bit_length()
-
-
-@dataclass
-class Blocks:
-    """Block sizes of one kernel's axes."""
-
-    axes: dict[int, Axis] = field(default_factory=dict)
-
-    @staticmethod
-    def choose(
-        nodes: Sequence[Node], walk: Walk, axes: AxisMap, machine: Machine
-    ) -> Blocks:
-        """Blocks from the shapes and the machine's limits alone, so that bits never depend on
-        anything measured."""
-        tiles: list[tuple[int, ...]] = []
-        padded_for_dot: set[int] = set()
-        for node in nodes:
-            tiles.append(axes.of[node])
-            tiles += [axes.ports[node, p] for p in range(len(node.inputs))]
-            if node.kind is Kind.CONTRACTION and machine.dot_size and is_matrix_product(node):
-                padded_for_dot.update(axes.space(node))
-            elif node.kind is Kind.CONTRACTION:
-                tiles.append(axes.space(node))
-        used = {a for tile in tiles for a in tile if a >= 0 and axes.size[a] != 1}
-        order = [a for a in (walk.stream, *walk.grid) if a in used]
-        order += sorted(used - set(order))
-
-        extent: dict[int, int] = {}
-        for a in order:
-            size = axes.size[a]
-            if a == walk.stream:
-                continue
-            if a in walk.grid:
-                limit = 64 if isinstance(size, Dim) else power_of_two(size)
-                extent[a] = min(64, max(limit, machine.dot_size))
-            else:
-                assert isinstance(size, int), "only streamed and shared axes have unknown sizes"
-                extent[a] = power_of_two(size) if machine.padded else size
-                if a in padded_for_dot and machine.padded:
-                    extent[a] = max(extent[a], machine.dot_size)
-        if walk.stream is not None and walk.stream in used:
-            widest = max(
-                (int(np.prod([extent[a] for a in set(t) if a in extent]))
-                 for t in tiles if walk.stream in t),
-                default=1,
-            )
-            low, high = machine.block_rows
-            rows = high
-            while rows > low and rows * widest > machine.block_elements:
-                rows //= 2
-            stream_size = axes.size[walk.stream]
-            if isinstance(stream_size, int):
-                rows = min(rows, max(power_of_two(stream_size), machine.dot_size))
-            extent[walk.stream] = rows
-        names = iter(_AXIS_NAMES)
-        made = {}
-        for a in order:
-            role = AxisRole.TILE
-            if a == walk.stream:
-                role = AxisRole.STREAM
-            elif a in walk.grid:
-                role = AxisRole.GRID
-            name = next(names, f"a{a}")
-            made[a] = Axis(a, name, axes.size[a], role, extent[a])
-        return Blocks(made)
 
 
 class Lowering:
@@ -189,8 +95,9 @@ class Lowering:
         found = {self.axes[a] for a in ids if a in self.axes}
         return tuple(a for a in self.axes.values() if a in found)
 
-    def _tile(self, node: Node | None, axes: tuple[Axis, ...], dtype: dtypes.DType,
-              prefix: str = "t") -> Tile:
+    def _tile(
+        self, node: Node | None, axes: tuple[Axis, ...], dtype: dtypes.DType, prefix: str = "t"
+    ) -> Tile:
         base = self.names.get(node) if node is not None else None
         stem = base or (f"{prefix}{node.id}" if node is not None else prefix)
         name, count = stem, 1
@@ -238,9 +145,7 @@ class Lowering:
         assert place is not None, "a cut edge reads from memory"
         return self._load(x, place, self.map.ports[node, position], section)
 
-    def _load(
-        self, node: Node, place: View, walked: Sequence[int], section: Section
-    ) -> Tile:
+    def _load(self, node: Node, place: View, walked: Sequence[int], section: Section) -> Tile:
         terms, offset = [], place.offset
         for dim, a in zip(place.dims, walked, strict=True):
             if dim.stride == 0:
@@ -253,12 +158,19 @@ class Lowering:
                 offset = offset + START * dim.stride
             if axis is not None:
                 terms.append(Term(dim.stride, axis, None, dim.shift, dim.step, dim.length))
-        ids = [t.axis.id for t in terms if t.axis] + [a.id for t in terms if t.at
-                                                       for a in t.at.axes]
+        ids = [t.axis.id for t in terms if t.axis] + [
+            a.id for t in terms if t.at for a in t.at.axes
+        ]
         return self._read(node, Address(place.buffer.name, tuple(terms), offset), ids, section)
 
-    def _read(self, node: Node | None, address: Address, ids: Iterable[int],
-              section: Section, dtype: dtypes.DType | None = None) -> Tile:
+    def _read(
+        self,
+        node: Node | None,
+        address: Address,
+        ids: Iterable[int],
+        section: Section,
+        dtype: dtypes.DType | None = None,
+    ) -> Tile:
         axes = self._axes(ids)
         key = (section, address, axes)
         if key not in self.loads:
@@ -312,8 +224,14 @@ class Lowering:
             self._emit(section, Fill(tile, value))
         return tile
 
-    def _map(self, node: Node, op: str, args: tuple[Tile, ...], section: Section,
-             axes: tuple[Axis, ...] = ()) -> Tile:
+    def _map(
+        self,
+        node: Node,
+        op: str,
+        args: tuple[Tile, ...],
+        section: Section,
+        axes: tuple[Axis, ...] = (),
+    ) -> Tile:
         ids = [a.id for t in args for a in t.axes] + [a.id for a in axes]
         tile = self._tile(node, self._axes(ids), node.dtype if op != "copy" else args[0].dtype)
         self._emit(section, Map(tile, op, args))
@@ -328,8 +246,14 @@ class Lowering:
         self.clean[spread] = clean
         return spread
 
-    def _masked(self, tile: Tile, axes: tuple[Axis, ...], value: float | int | bool,
-                section: Section, node: Node) -> Tile:
+    def _masked(
+        self,
+        tile: Tile,
+        axes: tuple[Axis, ...],
+        value: float | int | bool,
+        section: Section,
+        node: Node,
+    ) -> Tile:
         """`tile` with the combiner's identity beyond the ends of the axes that it is joined on."""
         clean = self.clean.get(tile, frozenset()) if value == 0 else frozenset()
         dirty = tuple(a for a in axes if self.machine.padded and a.ragged and a not in clean)
@@ -454,7 +378,9 @@ class Lowering:
         return TileKernel(
             self.name,
             tuple(self.axes.values()),
-            *(tuple(self.sections[s]) for s in Section),
+            tuple(self.sections[Section.PREAMBLE]),
+            tuple(self.sections[Section.BODY]),
+            tuple(self.sections[Section.EPILOGUE]),
             tuple(self.accumulators),
             tuple(b.name for b in buffers if b.name in touched),
             tuple(self.nodes),

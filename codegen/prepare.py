@@ -74,9 +74,11 @@ def _scatter(new: Graph, node: Node, source: Node, places: Node) -> Node:
     x, index = Value(new, source), Value(new, places)
     size = node.attrs["size"]
     wide = (*index.sizes, size, *x.sizes[index.ndim :])
-    hit = index.apply("broadcast", shape=wide, dims=tuple(range(index.ndim))).apply(
-        "cast", dtype=dtypes.int64
-    ).apply("eq", _iota_along(x, size, wide, index.ndim))
+    hit = (
+        index.apply("broadcast", shape=wide, dims=tuple(range(index.ndim)))
+        .apply("cast", dtype=dtypes.int64)
+        .apply("eq", _iota_along(x, size, wide, index.ndim))
+    )
     dims = tuple(i for i in range(len(wide)) if i != index.ndim)
     spread = x.apply("broadcast", shape=wide, dims=dims)
     picked = hit.apply("where", spread, zeros_like(spread))
@@ -105,10 +107,11 @@ def _single_sum(new: Graph, node: Node, a: Node, b: Node) -> Node | None:
     letters = out + "".join(summed)
     shape = tuple(sizes[c] for c in letters)
     sides = [
-        Value(new, x).apply("permute", order=tuple(
-            labels.index(c) for c in letters if c in labels
-        )).apply("broadcast", shape=shape,
-                 dims=tuple(i for i, c in enumerate(letters) if c in labels))
+        Value(new, x)
+        .apply("permute", order=tuple(labels.index(c) for c in letters if c in labels))
+        .apply(
+            "broadcast", shape=shape, dims=tuple(i for i, c in enumerate(letters) if c in labels)
+        )
         for labels, x in ((lhs, a), (rhs, b))
     ]
     product = sides[0].apply("mul", sides[1])

@@ -9,19 +9,19 @@ or where its tile does not fit; the next kernel takes it up.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from graphir import dtypes
 from graphir.errors import BackendError
 from graphir.graph import Graph, Node
 from graphir.opdef import Kind
-from graphir.sizes import Dim, Size, evaluate, numel
+from graphir.sizes import Dim, evaluate, numel
 
 from .axes import AxisMap, name_axes
+from .bindings import Bindings, identifier
+from .blocks import Walk
 from .hoist import hoist
-from .lower import ALIASES, Lowering, Section, Walk
+from .lower import ALIASES, Lowering, Section
 from .machine import Machine
 from .prepare import prepare
 from .program import (
@@ -35,15 +35,14 @@ from .program import (
     Role,
 )
 from .tile import TileKernel
+from .verify import verify_program
 from .views import view
 
 _LARGE = 64  # an axis shorter than this is never shared out over a grid
 _CHEAP = (Kind.ELEMENTWISE, Kind.MOVEMENT, Kind.SOURCE)
 
 
-def plan(
-    graph: Graph, *, name: str, machine: Machine, loop: BatchLoop | None = None
-) -> Program:
+def plan(graph: Graph, *, name: str, machine: Machine, loop: BatchLoop | None = None) -> Program:
     """Schedule `graph` (simplified) for `machine`, inside the batch loop if there is one.
 
     Raises:
@@ -91,15 +90,6 @@ class _Attempt:
     kept: int = 0
 
 
-@dataclass(frozen=True)
-class _Slot:
-    """An output that has to be written, and the buffer for it."""
-
-    node: Node
-    buffer: Buffer
-    carried_from: Node | None = None
-
-
 class _Scheduler:
     def __init__(
         self,
@@ -114,52 +104,10 @@ class _Scheduler:
         self.name, self.machine, self.loop = name, machine, loop
         self.decisions: list[Decision] = []
         self.kernels: list[TileKernel] = []
-        self.names = _readable_names(graph)
         self.live = graph.live()
-        self._bind_buffers()
-
-    # -- buffers ----------------------------------------------------------------------------
-
-    def _bind_buffers(self) -> None:
-        graph, loop = self.graph, self.loop
-        self.buffers: list[Buffer] = []
-        self.stored: dict[Node, Buffer] = {}
-        for i, node in enumerate(graph.inputs):
-            shape, binding = node.shape, Binding.WHOLE
-            if loop is not None and i in loop.batched:
-                shape, binding = (Dim.symbol(ROWS), *node.shape[1:]), Binding.ROWS
-            elif loop is not None and i in loop.stepped:
-                shape, binding = (Dim.symbol("steps"),), Binding.STEP
-            buffer = Buffer(self.names[node], node.dtype, shape, Role.INPUT, binding, node)
-            self.buffers.append(buffer)
-            self.stored[node] = buffer
-        carried = dict(loop.carry) if loop is not None else {}
-        self.slots: list[_Slot] = []
-        self.outputs: list[str] = []
-        for i, node in enumerate(graph.outputs):
-            if i in carried:
-                source = graph.inputs[carried[i]]
-                buffer = self.stored[source]
-                if node is not source:
-                    self.slots.append(_Slot(node, buffer, source))
-            else:
-                step = loop is not None
-                buffer = Buffer(
-                    f"out{i}", node.dtype, (Dim.symbol("steps"),) if step else node.shape,
-                    Role.OUTPUT, Binding.STEP if step else Binding.WHOLE, node,
-                )
-                self.buffers.append(buffer)
-                self.slots.append(_Slot(node, buffer))
-            self.outputs.append(buffer.name)
-        self.order: Buffer | None = None
-        if loop is not None and loop.shuffled:
-            self.order = Buffer("order", dtypes.int64, (Dim.symbol(ROWS),), Role.INPUT)
-            self.buffers.append(self.order)
-
-    def _scratch(self, node: Node) -> Buffer:
-        buffer = Buffer(f"tmp{node.id}", node.dtype, node.shape, Role.SCRATCH, Binding.WHOLE, node)
-        self.buffers.append(buffer)
-        return buffer
+        self.memory = Bindings(graph, loop)
+        self.stored = self.memory.stored
+        self.slots = self.memory.slots
 
     # -- the kernels ------------------------------------------------------------------------
 
@@ -169,14 +117,22 @@ class _Scheduler:
             attempt = self._best_attempt(needed)
             self._keep_carried_inputs(attempt, needed)
             self._emit(attempt, needed)
-        sizes = sorted({n for node in self.live for s in node.shape if isinstance(s, Dim)
-                        for n in s.names})
+        sizes = sorted(
+            {n for node in self.live for s in node.shape if isinstance(s, Dim) for n in s.names}
+        )
         if self.loop is not None:
             sizes = [s for s in sizes if s != self.loop.dim] + [ROWS, BATCH]
-        return Program(
-            self.name, tuple(self.buffers), tuple(sizes), tuple(self.kernels), self.loop,
-            tuple(self.outputs), tuple(self.decisions),
+        program = Program(
+            self.name,
+            tuple(self.memory.buffers),
+            tuple(sizes),
+            tuple(self.kernels),
+            self.loop,
+            tuple(self.memory.outputs),
+            tuple(self.decisions),
         )
+        verify_program(program)
+        return program
 
     def _needed(self) -> list[Node]:
         """The nodes between memory and what still has to be written, in topological order."""
@@ -261,9 +217,7 @@ class _Scheduler:
         walked = {stream, *walk.grid}
         if node in self.stored:
             # Read only if asked for: a stored node is free, but it fits only walks of its axes.
-            attempt.stage[node] = (
-                Section.BODY if stream in axes.of[node] else Section.PREAMBLE
-            )
+            attempt.stage[node] = Section.BODY if stream in axes.of[node] else Section.PREAMBLE
             return None
         stage = Section.PREAMBLE
         for position, x in enumerate(node.inputs):
@@ -274,9 +228,9 @@ class _Scheduler:
             if x not in attempt.stage:
                 return f"it needs %{x.id}, which a later kernel computes"
             stage = max(stage, attempt.stage[x], key=lambda s: s.value)
-        if node.op in ("reshape", "slice", "embed") and (node, 0) in axes.cuts:
-            if view(node, self.stored) is None:
-                return f"{axes.cuts[node, 0]}, which its memory's layout does not allow"
+        through_memory = node.op in ("reshape", "slice", "embed") and (node, 0) in axes.cuts
+        if through_memory and view(node, self.stored) is None:
+            return f"{axes.cuts[node, 0]}, which its memory's layout does not allow"
         foreign = [a for a in self._wide(node) if a not in walked]
         if foreign:
             return f"its axis of {axes.size[foreign[0]]} is walked by a kernel of its own"
@@ -284,11 +238,13 @@ class _Scheduler:
         if any(a in walk.grid for a in summed):
             return "it sums over an axis that this kernel's programs share out"
         alias = node.op in ALIASES and (node, 0) not in axes.cuts
-        if walk.grid and not alias and stage is not Section.PREAMBLE:
-            if any(a not in axes.of[node] for a in walk.grid):
-                return "it lacks an axis that this kernel's programs share out"
-        if stream in space and stage is Section.EPILOGUE and not (
-            alias and stream not in axes.of[node]
+        lacks = any(a not in axes.of[node] for a in walk.grid)
+        if lacks and not alias and stage is not Section.PREAMBLE:
+            return "it lacks an axis that this kernel's programs share out"
+        if (
+            stream in space
+            and stage is Section.EPILOGUE
+            and not (alias and stream not in axes.of[node])
         ):
             late = next(x for x in node.inputs if attempt.stage.get(x) is Section.EPILOGUE)
             return (
@@ -328,13 +284,14 @@ class _Scheduler:
         """Leave an in-place update to a later kernel while any later kernel reads the input."""
         waiting = self._readers_after(attempt, needed)
         for slot in self.slots:
-            if slot.carried_from in waiting and slot.node in attempt.stage:
-                if slot.node not in self.stored:
-                    attempt.refused[slot.node] = (
-                        f"it overwrites {self.names[slot.carried_from]}, "
-                        "which a later kernel still reads"
-                    )
-                    del attempt.stage[slot.node]
+            source = slot.carried_from
+            if source is None or source not in waiting or slot.node in self.stored:
+                continue
+            if slot.node in attempt.stage:
+                attempt.refused[slot.node] = (
+                    f"it overwrites {self.memory.names[source]}, which a later kernel still reads"
+                )
+                del attempt.stage[slot.node]
 
     def _readers_after(self, attempt: _Attempt, needed: list[Node]) -> set[Node]:
         """Inputs that the nodes left over depend on, through what is not yet in memory."""
@@ -362,7 +319,8 @@ class _Scheduler:
                         wanted.add(x)
         outputs = {slot.node for slot in self.slots}
         return [
-            n for n in needed
+            n
+            for n in needed
             if n in wanted and n in attempt.stage and (n not in self.stored or n in outputs)
         ]
 
@@ -384,8 +342,14 @@ class _Scheduler:
         writes = self._to_write(attempt, needed)
         taken = self._reachable(writes, attempt)
         lowering = Lowering(
-            f"{_identifier(self.name)}_{len(self.kernels)}", attempt.walk, taken, self.axes,
-            self.stored, self.machine, self.names, self.order,
+            f"{identifier(self.name)}_{len(self.kernels)}",
+            attempt.walk,
+            taken,
+            self.axes,
+            self.stored,
+            self.machine,
+            self.memory.names,
+            self.memory.order,
         )
         made: dict[Node, Buffer] = {}
         slots, self.slots = self.slots, []
@@ -394,15 +358,18 @@ class _Scheduler:
             for slot in mine:
                 lowering.store(node, slot.buffer)
             if node not in self.stored:
-                whole = [s.buffer for s in mine
-                         if s.buffer.role is Role.OUTPUT and s.buffer.binding is Binding.WHOLE]
+                whole = [
+                    s.buffer
+                    for s in mine
+                    if s.buffer.role is Role.OUTPUT and s.buffer.binding is Binding.WHOLE
+                ]
                 if whole:
                     made[node] = whole[0]
                 elif any(node in n.inputs for n in attempt.refused):
-                    made[node] = self._scratch(node)
+                    made[node] = self.memory.scratch(node)
                     lowering.store(node, made[node])
         self.slots = [slot for slot in slots if slot.node not in writes]
-        kernel = lowering.finish(self.buffers)
+        kernel = lowering.finish(self.memory.buffers)
         self.kernels.append(kernel)
         self._record(kernel, attempt, needed)
         self.stored.update(made)
@@ -416,8 +383,11 @@ class _Scheduler:
             if node in seen or (node in self.stored and node not in writes):
                 continue
             seen.add(node)
-            stack += [x for p, x in enumerate(node.inputs)
-                      if (node, p) not in self.axes.cuts and node not in self.stored]
+            stack += [
+                x
+                for p, x in enumerate(node.inputs)
+                if (node, p) not in self.axes.cuts and node not in self.stored
+            ]
         return sorted(seen, key=lambda n: n.id)
 
     def _record(self, kernel: TileKernel, attempt: _Attempt, needed: list[Node]) -> None:
@@ -431,23 +401,3 @@ class _Scheduler:
                 self.decisions.append(
                     Decision("refused", f"{kernel.name}: %{node.id} = {node.op}", reason)
                 )
-
-
-def _identifier(text: str) -> str:
-    return re.sub(r"\W+", "_", text).strip("_") or "kernel"
-
-
-def _readable_names(graph: Graph) -> Mapping[Node, str]:
-    """A C identifier for each input, from the user's names, all different."""
-    names: dict[Node, str] = {}
-    taken = {"order"}
-    for i, node in enumerate(graph.inputs):
-        stem = _identifier(graph.names.get(node, f"in{i}"))
-        stem = stem if not stem[0].isdigit() else f"in_{stem}"
-        name, count = stem, 1
-        while name in taken:
-            count += 1
-            name = f"{stem}_{count}"
-        taken.add(name)
-        names[node] = name
-    return names

@@ -40,7 +40,9 @@ SPELLINGS: dict[str, Spelling] = {
     # Triton's plain division of float32 is approximate.
     "div": Spelling("({0} / {1})", "tl.div_rn({0}, {1})", "({0} / {1})"),
     "pow": Spelling(
-        "pow{f}({0}, {1})", "libdevice.pow({0}, {1})", None,
+        "pow{f}({0}, {1})",
+        "libdevice.pow({0}, {1})",
+        None,
         "llround(pow((double){0}, (double){1}))",
         "libdevice.rint(libdevice.pow({0}.to(tl.float64), {1}.to(tl.float64)))",
     ),
@@ -48,7 +50,9 @@ SPELLINGS: dict[str, Spelling] = {
     "abs": Spelling("fabs{f}({0})", "tl.abs({0})", None, "({0} < 0 ? -{0} : {0})"),
     "sign": Spelling(
         "({0} > 0 ? 1 : ({0} < 0 ? -1 : {0}))",
-        "tl.where({0} > 0, 1.0, tl.where({0} < 0, -1.0, {0}))", None, None,
+        "tl.where({0} > 0, 1.0, tl.where({0} < 0, -1.0, {0}))",
+        None,
+        None,
         "tl.where({0} > 0, 1, tl.where({0} < 0, -1, {0}))",
     ),
     "exp": _libm("exp", "tl.exp"),
@@ -67,14 +71,27 @@ SPELLINGS: dict[str, Spelling] = {
         "(tl.where({0} > 0, {0}, 0.0) + libdevice.log1p(tl.exp(-tl.abs({0}))))",
     ),
     # A comparison that is false for NaN, so that NaN comes through.
-    "relu": Spelling("({0} < 0 ? 0 : {0})", "tl.where({0} < 0, 0.0, {0})", None, None,
-                     "tl.where({0} < 0, 0, {0})"),
-    "maximum": Spelling("({0} > {1} || {0} != {0} ? {0} : {1})",
-                        f"tl.maximum({{0}}, {{1}}, {_NAN_ALL})", None, None,
-                        "tl.maximum({0}, {1})"),
-    "minimum": Spelling("({0} < {1} || {0} != {0} ? {0} : {1})",
-                        f"tl.minimum({{0}}, {{1}}, {_NAN_ALL})", None, None,
-                        "tl.minimum({0}, {1})"),
+    "relu": Spelling(
+        "({0} < 0 ? 0 : {0})",
+        "tl.where({0} < 0, 0.0, {0})",
+        None,
+        None,
+        "tl.where({0} < 0, 0, {0})",
+    ),
+    "maximum": Spelling(
+        "({0} > {1} || {0} != {0} ? {0} : {1})",
+        f"tl.maximum({{0}}, {{1}}, {_NAN_ALL})",
+        None,
+        None,
+        "tl.maximum({0}, {1})",
+    ),
+    "minimum": Spelling(
+        "({0} < {1} || {0} != {0} ? {0} : {1})",
+        f"tl.minimum({{0}}, {{1}}, {_NAN_ALL})",
+        None,
+        None,
+        "tl.minimum({0}, {1})",
+    ),
     "eq": _infix("=="),
     "ne": _infix("!="),
     "lt": _infix("<"),
@@ -90,17 +107,32 @@ SPELLINGS: dict[str, Spelling] = {
 }
 
 C_TYPES = {
-    "bool": "uint8_t", "uint8": "uint8_t", "int32": "int32_t", "int64": "int64_t",
-    "float16": "_Float16", "float32": "float", "float64": "double",
+    "bool": "uint8_t",
+    "uint8": "uint8_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+    "float16": "_Float16",
+    "float32": "float",
+    "float64": "double",
 }
 TRITON_TYPES = {
-    "bool": "tl.int1", "uint8": "tl.uint8", "int32": "tl.int32", "int64": "tl.int64",
-    "float16": "tl.float16", "float32": "tl.float32", "float64": "tl.float64",
+    "bool": "tl.int1",
+    "uint8": "tl.uint8",
+    "int32": "tl.int32",
+    "int64": "tl.int64",
+    "float16": "tl.float16",
+    "float32": "tl.float32",
+    "float64": "tl.float64",
 }
 # The names in a launch signature.
 TRITON_ABBREVIATIONS = {
-    "bool": "i1", "uint8": "u8", "int32": "i32", "int64": "i64",
-    "float16": "fp16", "float32": "fp32", "float64": "fp64",
+    "bool": "i1",
+    "uint8": "u8",
+    "int32": "i32",
+    "int64": "i64",
+    "float16": "fp16",
+    "float32": "fp32",
+    "float64": "fp64",
 }
 
 

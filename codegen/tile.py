@@ -170,9 +170,7 @@ class Store:
     axes: tuple[Axis, ...]
 
 
-Statement: TypeAlias = (
-    Load | Fill | SizeOf | Position | Map | Mask | Reduce | Contract | Store
-)
+Statement: TypeAlias = Load | Fill | SizeOf | Position | Map | Mask | Reduce | Contract | Store
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,12 @@ import triton.language as tl
 from triton.language.extra import libdevice
 """
 # Triton's own maximum and minimum of a tile drop NaN.
-_EXTREMUM = '''
+_EXTREMUM = """
 @triton.jit
 def reduce_{name}(x, axis: tl.constexpr):
     nan = tl.max((x != x).to(tl.int32), axis)
     return tl.where(nan != 0, float("nan"), tl.{short}(x, axis))
-'''
+"""
 _REDUCERS = {"add": "tl.sum", "maximum": "tl.max", "minimum": "tl.min"}
 
 
@@ -76,13 +76,15 @@ class _KernelPrinter:
             programs = Dim.symbol(PROGRAMS)
             for acc in kernel.accumulators:
                 elements = _elements(acc.tile.axes)
-                self.scratch.append(Buffer(
-                    f"{kernel.name}_{acc.tile.name}_parts", acc.tile.dtype,
-                    (programs, elements), Role.SCRATCH,
-                ))
-            self.scratch.append(
-                Buffer(f"{kernel.name}_ticket", _INT32, (1,), Role.ZEROED)
-            )
+                self.scratch.append(
+                    Buffer(
+                        f"{kernel.name}_{acc.tile.name}_parts",
+                        acc.tile.dtype,
+                        (programs, elements),
+                        Role.SCRATCH,
+                    )
+                )
+            self.scratch.append(Buffer(f"{kernel.name}_ticket", _INT32, (1,), Role.ZEROED))
         self.size_names = list(program.sizes)
 
     def launch(self) -> Launch:
@@ -96,8 +98,12 @@ class _KernelPrinter:
             grid = ((Dim.symbol(PROGRAMS) if self.split else 1, 1),)
         widest = max((_elements(t.axes) for t in _tiles(self.kernel)), default=1)
         return Launch(
-            self.kernel.name, (*(b.name for b in buffers), *scalars), grid,
-            num_warps=8 if widest > 4096 else 4, num_stages=2, signature=signature,
+            self.kernel.name,
+            (*(b.name for b in buffers), *scalars),
+            grid,
+            num_warps=8 if widest > 4096 else 4,
+            num_stages=2,
+            signature=signature,
         )
 
     def _scalars(self) -> list[str]:
@@ -126,8 +132,10 @@ class _KernelPrinter:
         self._line("):")
         self.depth = 1
         for dim, axis in enumerate(kernel.grid):
-            self._line(f"{axis.name} = tl.program_id({dim}).to(tl.int64) * {axis.block} + "
-                       f"tl.arange(0, {axis.block})")
+            self._line(
+                f"{axis.name} = tl.program_id({dim}).to(tl.int64) * {axis.block} + "
+                f"tl.arange(0, {axis.block})"
+            )
         if self.split:
             self._line("pid = tl.program_id(0)")
             self._line("programs = tl.num_programs(0)")
@@ -156,8 +164,9 @@ class _KernelPrinter:
         if stream is not None:
             size = _size(stream.size)
             if self.split:
-                self._line(f"for block in range(pid * {stream.block}, {size}, "
-                           f"programs * {stream.block}):")
+                self._line(
+                    f"for block in range(pid * {stream.block}, {size}, programs * {stream.block}):"
+                )
             else:
                 self._line(f"for block in range(0, {size}, {stream.block}):")
             self.depth += 1
@@ -182,8 +191,10 @@ class _KernelPrinter:
         self.depth += 1
         for acc, parts in zip(accumulators, self.scratch, strict=False):
             place = _flat(acc.tile.axes)
-            self._line(f"tl.store({parts.name}_ptr + pid * {_elements(acc.tile.axes)}{place}, "
-                       f"{acc.tile.name})")
+            self._line(
+                f"tl.store({parts.name}_ptr + pid * {_elements(acc.tile.axes)}{place}, "
+                f"{acc.tile.name})"
+            )
         ticket = f"{self.scratch[-1].name}_ptr"
         self._line("tl.debug_barrier()")
         self._line(f'final = tl.atomic_add({ticket}, 1, sem="acq_rel") == programs - 1')
@@ -248,7 +259,7 @@ class _KernelPrinter:
     def _contract(self, s: Contract) -> str:
         if not s.dot:
             both = tuple(a for a in self.kernel.axes if a in s.a.axes or a in s.b.axes)
-            text = (f"{_spread(s.a.name, s.a.axes, both)} * {_spread(s.b.name, s.b.axes, both)}")
+            text = f"{_spread(s.a.name, s.a.axes, both)} * {_spread(s.b.name, s.b.axes, both)}"
             for axis in sorted(s.axes, key=both.index, reverse=True):
                 text = _reduced("add", s.out.dtype, text, both.index(axis))
             return self._define(s.out, text, s.into)

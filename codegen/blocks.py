@@ -1,0 +1,109 @@
+"""Walks and blocks: which axis a kernel streams, and how many elements of each a tile holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from graphir.graph import Node
+from graphir.opdef import Kind
+from graphir.sizes import Dim
+
+from .axes import AxisMap
+from .machine import Machine
+from .tile import Axis, AxisRole
+
+_AXIS_NAMES = "ijklopqruv"
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How one kernel walks the axes: at most one streamed, some shared out, the others whole."""
+
+    stream: int | None
+    grid: tuple[int, ...] = ()
+
+
+def is_matrix_product(node: Node) -> bool:
+    """Whether a contraction has two matrices, one shared axis and no batch axis."""
+    sizes = dict(zip(node.attrs["lhs"], node.inputs[0].shape, strict=True))
+    sizes.update(zip(node.attrs["rhs"], node.inputs[1].shape, strict=True))
+    left, right, out = ({c for c in node.attrs[k] if sizes[c] != 1} for k in ("lhs", "rhs", "out"))
+    return (
+        len(left) == len(right) == len(out) == 2
+        and len(left & right) == 1
+        and not left & right & out
+    )
+
+
+def power_of_two(x: int) -> int:
+    """The smallest power of two that is at least `x`."""
+    return 1 << max(0, x - 1).bit_length()
+
+
+@dataclass
+class Blocks:
+    """Block sizes of one kernel's axes."""
+
+    axes: dict[int, Axis] = field(default_factory=dict)
+
+    @staticmethod
+    def choose(nodes: Sequence[Node], walk: Walk, axes: AxisMap, machine: Machine) -> Blocks:
+        """Blocks from the shapes and the machine's limits alone, so that bits never depend on
+        anything measured."""
+        tiles: list[tuple[int, ...]] = []
+        padded_for_dot: set[int] = set()
+        for node in nodes:
+            tiles.append(axes.of[node])
+            tiles += [axes.ports[node, p] for p in range(len(node.inputs))]
+            if node.kind is Kind.CONTRACTION and machine.dot_size and is_matrix_product(node):
+                padded_for_dot.update(axes.space(node))
+            elif node.kind is Kind.CONTRACTION:
+                tiles.append(axes.space(node))
+        used = {a for tile in tiles for a in tile if a >= 0 and axes.size[a] != 1}
+        order = [a for a in (walk.stream, *walk.grid) if a in used]
+        order += sorted(used - set(order))
+
+        extent: dict[int, int] = {}
+        for a in order:
+            size = axes.size[a]
+            if a == walk.stream:
+                continue
+            if a in walk.grid:
+                limit = 64 if isinstance(size, Dim) else power_of_two(size)
+                extent[a] = min(64, max(limit, machine.dot_size))
+            else:
+                assert isinstance(size, int), "only streamed and shared axes have unknown sizes"
+                extent[a] = power_of_two(size) if machine.padded else size
+                if a in padded_for_dot and machine.padded:
+                    extent[a] = max(extent[a], machine.dot_size)
+        if walk.stream is not None and walk.stream in used:
+            widest = max(
+                (
+                    int(np.prod([extent[a] for a in set(t) if a in extent]))
+                    for t in tiles
+                    if walk.stream in t
+                ),
+                default=1,
+            )
+            low, high = machine.block_rows
+            rows = high
+            while rows > low and rows * widest > machine.block_elements:
+                rows //= 2
+            stream_size = axes.size[walk.stream]
+            if isinstance(stream_size, int):
+                rows = min(rows, max(power_of_two(stream_size), machine.dot_size))
+            extent[walk.stream] = rows
+        names = iter(_AXIS_NAMES)
+        made = {}
+        for a in order:
+            role = AxisRole.TILE
+            if a == walk.stream:
+                role = AxisRole.STREAM
+            elif a in walk.grid:
+                role = AxisRole.GRID
+            name = next(names, f"a{a}")
+            made[a] = Axis(a, name, axes.size[a], role, extent[a])
+        return Blocks(made)

@@ -1,0 +1,105 @@
+"""The verifier of the tile IR: what every kernel must satisfy, whatever made it."""
+
+from __future__ import annotations
+
+from graphir.errors import GraphirError
+
+from .program import Program
+from .tile import (
+    AxisRole,
+    Contract,
+    Load,
+    Map,
+    Mask,
+    Reduce,
+    Statement,
+    Store,
+    Tile,
+    TileKernel,
+    defines,
+    operands,
+)
+
+
+class KernelError(GraphirError):
+    """A kernel that breaks a rule of the tile IR: a bug of graphir's."""
+
+
+def verify_program(program: Program) -> None:
+    """Check every kernel, and that buffers are written before they are read.
+
+    Raises:
+        KernelError: naming the kernel and the statement.
+    """
+    names = [b.name for b in program.buffers]
+    if len(set(names)) != len(names):
+        raise KernelError(f"{program.name}: two buffers share a name")
+    ready = {b.name for b in program.buffers if b.role.value == "input"}
+    for kernel in program.kernels:
+        verify_kernel(kernel)
+        for statement in kernel.statements():
+            if isinstance(statement, Load) and statement.address.buffer not in ready:
+                raise KernelError(
+                    f"{kernel.name} reads {statement.address.buffer} before it is written"
+                )
+        ready |= {s.address.buffer for s in kernel.statements() if isinstance(s, Store)}
+    missing = [name for name in program.outputs if name not in ready]
+    if missing:
+        raise KernelError(f"{program.name}: no kernel writes {', '.join(missing)}")
+
+
+def verify_kernel(kernel: TileKernel) -> None:
+    """Tiles are defined once, before they are read, and along the axes that their op says."""
+    accumulators = {acc.tile for acc in kernel.accumulators}
+    stream = kernel.stream
+    defined: set[Tile] = set()
+    if sum(a.role is AxisRole.STREAM for a in kernel.axes) > 1:
+        raise KernelError(f"{kernel.name} streams two axes")
+    for part, statements in (
+        ("preamble", kernel.preamble),
+        ("body", kernel.body),
+        ("epilogue", kernel.epilogue),
+    ):
+        in_body: set[Tile] = set()
+        if part == "epilogue":
+            defined |= accumulators
+        for statement in statements:
+            _check(kernel, statement, part)
+            for tile in operands(statement):
+                if tile not in defined and tile not in in_body:
+                    raise KernelError(f"{kernel.name}, {part}: {tile.name} is read too early")
+            made = defines(statement)
+            if made is None:
+                continue
+            if made in defined or made in in_body:
+                raise KernelError(f"{kernel.name}, {part}: {made.name} is defined twice")
+            if stream in made.axes and part != "body":
+                raise KernelError(f"{kernel.name}, {part}: {made.name} varies along the stream")
+            # What the body defines is gone when the loop ends.
+            (in_body if part == "body" else defined).add(made)
+
+
+def _check(kernel: TileKernel, statement: Statement, part: str) -> None:
+    match statement:
+        case Map(out=out, args=args):
+            extra = {a for t in args for a in t.axes} - set(out.axes)
+            if extra:
+                raise KernelError(f"{kernel.name}: {out.name} drops axes of its arguments")
+        case Reduce(out=out, source=source, axes=axes):
+            if set(out.axes) != set(source.axes) - set(axes) or not set(axes) <= set(source.axes):
+                raise KernelError(f"{kernel.name}: {out.name} reduces the wrong axes")
+        case Contract(out=out, a=a, b=b, axes=axes):
+            every = {*a.axes, *b.axes}
+            if set(out.axes) != every - set(axes) or not set(axes) <= every:
+                raise KernelError(f"{kernel.name}: {out.name} contracts the wrong axes")
+        case Mask(out=out, source=source):
+            if out.axes != source.axes:
+                raise KernelError(f"{kernel.name}: a mask changes axes")
+        case Store(value=value, axes=axes):
+            if set(value.axes) != set(axes):
+                raise KernelError(f"{kernel.name}: a store of {value.name} lacks axes")
+        case _:
+            pass
+    into = statement.into if isinstance(statement, (Reduce, Contract)) else None
+    if into is not None and (part != "body" or into not in kernel.accumulators):
+        raise KernelError(f"{kernel.name}: {into.tile.name} is joined outside of the stream")
