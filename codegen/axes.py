@@ -151,6 +151,14 @@ def _relation(node: Node, position: int) -> tuple[list[tuple[int, int | str]], s
     return every, None
 
 
+def _varies(x: Node, dim: int) -> bool:
+    """Whether a dimension holds anything but repeats, which run along any axis.
+
+    Equal nodes are one node, so a broadcast scalar may have consumers of unrelated axes.
+    """
+    return x.op != "broadcast" or dim in x.attrs["dims"]
+
+
 def name_axes(graph: Graph) -> AxisMap:
     """Find the axes of a graph; linear in its edges but for the union-find."""
     classes = _Classes()
@@ -175,7 +183,9 @@ def name_axes(graph: Graph) -> AxisMap:
                         sizes[labels[place]] = x.shape[i]
                     port[i] = labels[place]
             if reason is None:
-                joined = [(dims[x][i], c) for i, c in enumerate(port) if c >= 0]
+                joined = [
+                    (dims[x][i], c) for i, c in enumerate(port) if c >= 0 and _varies(x, i)
+                ]
                 folded = classes.union_all(joined)
                 if folded is not None:
                     reason = f"two dimensions of {folded!r} would run along one axis"

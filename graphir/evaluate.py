@@ -38,7 +38,8 @@ def evaluate(graph: Graph, arguments: Sequence[Any], *, wide: bool = False) -> l
         GraphirError: where an index lies outside the range that the graph promises.
     """
     values = evaluate_nodes(graph, arguments, wide=wide)
-    return [values[node] for node in graph.outputs]
+    # A movement may be a view of an argument; results are the caller's own.
+    return [np.array(values[node], order="C") for node in graph.outputs]
 
 
 def evaluate_nodes(

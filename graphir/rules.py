@@ -187,8 +187,8 @@ ALGEBRA = (
     Rule("(-x)*(-y)", ("mul", "div"), "the signs of the operands cancel", _product_of_negatives),
     Rule("x/2^k", ("div",), "both round the same number once, as 2^-k is a normal number",
          _divide_by_power_of_two),
-    Rule("x^c", ("pow",), "a product rounds once; x^0.5 becomes sqrt as in torch, which differs "
-         "for -0 and -inf only", _power),
+    Rule("x^c", ("pow",), "x*x and 1/x round once, as a good pow does; x^0.5 is sqrt as in torch, "
+         "which differs for -0 and -inf only", _power),
     Rule("cast", ("cast",), "a cast to the same dtype does nothing, one to a wider dtype loses "
          "nothing", _cast),
     Rule("not not", ("logical_not",), "it is its own inverse", _operand_of("logical_not")),

@@ -92,7 +92,8 @@ class Tracer(Value):
         raise TraceError(
             f"a traced value ({self!r}) cannot become a NumPy array: its elements are known only "
             "when the kernel runs",
-            hint="use a NumPy function that graphir knows, or convert the result after the call",
+            hint="use a NumPy function that graphir knows (np.take(a, ids, axis=0) for a[ids]), or "
+            "convert the result after the call",
         )
 
     # -- attributes and methods -----------------------------------------------------------------

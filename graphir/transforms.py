@@ -9,12 +9,14 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import optree
+
 from .differentiate import gradients
 from .errors import DTypeError, GraphirError, ShapeError
 from .evaluate import evaluate
 from .graph import Graph
 from .tracing import trace
-from .trees import argument_names, flatten, unflatten
+from .trees import NAMESPACE, argument_names, flatten, unflatten
 from .value import Value
 
 
@@ -75,6 +77,7 @@ def _value_and_grad(
     kwargs: Mapping[str, Any],
 ) -> Any:
     """Trace `fn` into the graph of its arguments, and its gradients after it."""
+    positions = _positions(argnums, len(args))
     first = _first_value(fn, args, kwargs)
     if first is None:
         raise GraphirError("a gradient needs an array or a number among the arguments")
@@ -82,7 +85,7 @@ def _value_and_grad(
     wrt: list[Value] = []
     trees = []
     copied = list(args)
-    for position in _positions(argnums, len(args)):
+    for position in positions:
         leaves, labels, tree = flatten(args[position], names[position])
         copies = [_own_copy(first, x, name) for x, name in zip(leaves, labels, strict=True)]
         wrt += copies
@@ -140,7 +143,7 @@ def _positions(argnums: int | tuple[int, ...], count: int) -> list[int]:
     if not given or any(not -count <= i < count for i in given):
         raise GraphirError(
             f"argnums={argnums} does not name an argument: there are {count} positional ones",
-            hint=f"use numbers from 0 to {count - 1}",
+            hint=f"use numbers from 0 to {count - 1}" if count else None,
         )
     return [i % count for i in given]
 
@@ -157,12 +160,13 @@ def _closed_over(fn: Any) -> list[Any]:
     if not inspect.isroutine(fn):
         return []
     cells = getattr(inspect.unwrap(fn), "__closure__", None) or ()
-    contents = []
+    contents: Any = []
     for cell in cells:
         # A variable that is not assigned yet has an empty cell.
         with contextlib.suppress(ValueError):
             contents.append(cell.cell_contents)
-    return flatten(contents, "closure")[0]
+    leaves: list[Any] = optree.tree_leaves(contents, namespace=NAMESPACE)
+    return leaves
 
 
 def _evaluate_now(

@@ -311,7 +311,8 @@ def result_dtype(*values: Value) -> DType:
             elif group is ranked[2]:
                 result = promote_weak(result, v.element)
             else:
-                result = promote_weak(result, v.element, v.element)
+                higher = "bif".index(v.element.kind) > "bif".index(result.kind)
+                result = v.element if higher else result
     assert result is not None
     if all(v.weak for v in values):
         return max((v.element for v in values), key=lambda d: ("bif".index(d.kind), d.itemsize))

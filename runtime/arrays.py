@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import numpy as np
+import optree
 
 from graphir.errors import DTypeError, GraphirError, ShapeError, UnsupportedError
+from graphir.frontend.torch_names import is_tensor as is_tensor
 from graphir.graph import Graph
+from graphir.trees import NAMESPACE, argument_names, flatten
 
 from .executable import Backend, Memory
-
-
-def is_tensor(x: object) -> bool:
-    """Whether `x` is a torch tensor; torch is not imported to find out."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(x, torch.Tensor)
 
 
 def is_array(x: object) -> bool:
     """Whether `x` has a shape and a dtype of its own, as arrays, NumPy's scalars and tensors do."""
     return isinstance(x, (np.ndarray, np.generic)) or is_tensor(x)
+
+
+def leaves_of(tree: Any) -> tuple[list[Any], Any]:
+    """The leaves of a tree of arguments, and its structure."""
+    leaves, structure = optree.tree_flatten(tree, namespace=NAMESPACE)
+    if any(map(dataclasses.is_dataclass, leaves)):
+        # Its class is met for the first time: this makes it known as a tree.
+        leaves, _, structure = flatten(tree, "args")
+    return leaves, structure
+
+
+def leaf_names(fn: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
+    """How the user would write each leaf of the arguments: `params[0]`, `x`."""
+    return flatten(args, argument_names(fn, len(args)))[1]
 
 
 def signature(x: Any) -> Hashable:
@@ -31,12 +43,13 @@ def signature(x: Any) -> Hashable:
     Raises:
         DTypeError: for what is neither an array, a tensor nor a number.
     """
-    if isinstance(x, (np.ndarray, np.generic)):
-        return x.dtype
+    if isinstance(x, np.ndarray):
+        dtype: Hashable = x.dtype
+        return dtype
     if is_tensor(x):
         return x.dtype, x.device
-    if type(x) in (float, int, bool):
-        return type(x)
+    if type(x) in (float, int, bool) or isinstance(x, np.generic):
+        return type(x).__name__
     raise DTypeError(
         f"an argument must be an array, a tensor or a number (or a tree of them), "
         f"got {type(x).__name__}",
@@ -51,7 +64,7 @@ def shape_of(x: Any) -> tuple[int, ...]:
 
 def to_memory(x: Any, dtype: np.dtype[Any], backend: Backend) -> Memory:
     """`x` as memory of `backend`; a number becomes a 0-d array of `dtype`."""
-    return backend.upload(x if is_array(x) else np.asarray(x, dtype))
+    return backend.upload(x if isinstance(x, np.ndarray) or is_tensor(x) else np.asarray(x, dtype))
 
 
 def to_user(memory: Memory, *, tensor: bool) -> Any:

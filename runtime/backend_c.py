@@ -7,13 +7,15 @@ import os
 from collections.abc import Mapping, Sequence
 
 from graphir.codegen.c_text import print_c
-from graphir.codegen.program import C_ENTRY, Program
+from graphir.codegen.cost import useful_threads
+from graphir.codegen.program import C_ENTRY, PROGRAMS, Program
 from graphir.errors import BackendError
 
 from .cache import DiskCache
 from .executable import HostMemory, Memory, Steps
 from .toolchain import build_shared_library
 
+_MOST_SHARES = 1024
 _FAILURES = {
     1: ("memory ran out", "free memory, or use a smaller batch"),
     2: ("a thread could not be started", "pass fewer threads, e.g. threads=1"),
@@ -25,7 +27,8 @@ class CBackend(HostMemory):
 
     Args:
         program: what to build.
-        threads: how many share a call; by default the CPUs that this process may use.
+        threads: how many share a call; by default as many as the work of a step feeds, at most
+            the CPUs that this process may use.
 
     Raises:
         BackendError: where there is no compiler or the text does not build.
@@ -34,7 +37,9 @@ class CBackend(HostMemory):
     name = "c"
 
     def __init__(self, program: Program, *, threads: int | None = None) -> None:
-        self.programs = threads or default_threads()
+        self._threads = threads
+        self._program = program
+        self._shares: dict[tuple[int, ...], int] = {}
         self.text = print_c(program)
         self._size_names = program.sizes
         # The library lives as long as this object: an entry point without it would dangle.
@@ -45,9 +50,20 @@ class CBackend(HostMemory):
             ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int32,
         ]  # fmt: skip
 
+    def share(self, sizes: Mapping[str, int]) -> int:
+        """The threads of a step of these sizes, from the sizes alone: the same at each call."""
+        if self._threads is not None:
+            return self._threads
+        key = tuple(sizes.values())
+        if key not in self._shares:
+            if len(self._shares) >= _MOST_SHARES:
+                self._shares.clear()
+            self._shares[key] = useful_threads(self._program, sizes, available_cpus())
+        return self._shares[key]
+
     def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
         """One array of pointers and one of sizes; ctypes releases the GIL during a call."""
-        entry, threads = self._entry, self.programs
+        entry, threads = self._entry, sizes[PROGRAMS]
         pointers = (ctypes.c_void_p * len(memory))(*[a.ctypes.data for a in memory])
         numbers = (ctypes.c_int64 * len(self._size_names))(*[sizes[n] for n in self._size_names])
         # The closure holds the arrays: their memory outlives the pointers to it.
@@ -64,7 +80,7 @@ class CBackend(HostMemory):
         return run
 
 
-def default_threads() -> int:
+def available_cpus() -> int:
     """The CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -32,10 +32,14 @@ class InterpretBackend(HostMemory):
     name = "interpret"
 
     def __init__(self, program: Program, *, programs: int | None = None) -> None:
-        self.programs = programs or 1
+        self._programs = programs or 1
         self.program = program
         self.module = print_triton(program)
         self.text = self.module.source
+
+    def share(self, sizes: Mapping[str, int]) -> int:
+        """As asked for; one program interprets fastest."""
+        return self._programs
 
     def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
         """Allocate the module's own scratch, and launch through the interpreter."""

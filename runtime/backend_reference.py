@@ -19,10 +19,13 @@ class ReferenceBackend(HostMemory):
     """Evaluates a graph; it needs neither kernels nor a compiler."""
 
     name = "reference"
-    programs = 1
 
     def __init__(self, graph: Graph, program: Program) -> None:
         self.graph, self.program = graph, program
+
+    def share(self, sizes: Mapping[str, int]) -> int:
+        """One: NumPy sees to its own threads."""
+        return 1
 
     def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
         """A loop in Python over the steps."""

@@ -11,13 +11,16 @@ from graphir.codegen.program import Launch, Program, TritonModule
 from graphir.codegen.triton_text import print_triton
 from graphir.dtypes import DType
 from graphir.errors import BackendError
-from graphir.sizes import evaluate_shape
+from graphir.sizes import evaluate, evaluate_shape
 
 from .executable import Memory, Steps
 from .triton_launch import launch
 
 if TYPE_CHECKING:
     import torch
+
+# Blocks that one program walks in about the time that it takes to launch a step.
+_WORTH_A_LAUNCH = 8
 
 
 def launch_steps(
@@ -33,9 +36,7 @@ def launch_steps(
         memory: by the names of the program's and the module's buffers.
         start: launches one kernel with its arguments over a grid.
     """
-    launches = [
-        (one, tuple(int(s) for s in evaluate_shape(one.grid, sizes))) for one in module.launches
-    ]
+    launches = [(one, one.programs(sizes)) for one in module.launches]
     fixed: dict[str, Any] = {**sizes, **memory}
     # One kernel on one program walks the steps itself; several have to wait for one another.
     alone = len(launches) == 1 and int(np.prod(launches[0][1])) == 1
@@ -55,8 +56,9 @@ class TritonBackend:
 
     Args:
         program: what to run.
-        device: the GPU.
-        programs: how many programs share a streamed axis; by default one a multiprocessor.
+        device: of the arguments' tensors, if they are any.
+        programs: how many programs share a streamed axis; by default as many as there are blocks,
+            at most one a multiprocessor.
 
     Raises:
         BackendError: where there is no GPU.
@@ -65,22 +67,30 @@ class TritonBackend:
     name = "triton"
 
     def __init__(
-        self, program: Program, device: torch.device, *, programs: int | None = None
+        self, program: Program, device: torch.device | None, *, programs: int | None = None
     ) -> None:
         import torch
 
-        if device.type != "cuda" or not torch.cuda.is_available():
+        if device is None or device.type != "cuda":
             raise BackendError(
-                f"the triton backend needs tensors on a GPU, got {device}",
+                "the triton backend needs tensors on a GPU, got "
+                + ("NumPy arrays" if device is None else f"tensors on {device}"),
                 hint="move them with x.cuda(), or use backend='c'",
             )
         self.device = device
-        properties = torch.cuda.get_device_properties(device)
-        self.programs = programs or properties.multi_processor_count
-        self.target = "hip" if torch.version.hip else "cuda"
+        self._programs = programs
+        self._processors = torch.cuda.get_device_properties(device).multi_processor_count
         self.program = program
-        self.module = print_triton(program, self.target)
+        self.module = print_triton(program)
         self.text = self.module.source
+
+    def share(self, sizes: Mapping[str, int]) -> int:
+        """One for few blocks: then all steps are one launch."""
+        if self._programs is not None:
+            return self._programs
+        streams = [k.stream for k in self.program.kernels if k.stream is not None]
+        blocks = max((-(-evaluate(a.size, sizes) // a.block) for a in streams), default=1)
+        return 1 if blocks < _WORTH_A_LAUNCH else min(blocks, self._processors)
 
     def empty(self, shape: tuple[int, ...], dtype: DType, *, zero: bool) -> Memory:
         """A new tensor."""

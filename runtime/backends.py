@@ -20,6 +20,21 @@ from .toolchain import find_compiler
 BACKENDS = ("triton", "c", "interpret", "reference")
 
 
+def check_options(backend: str, threads: object) -> None:
+    """Raise BackendError for a name that is no backend's, or a number of threads below 1."""
+    if threads is not None and (
+        isinstance(threads, bool) or not isinstance(threads, int) or threads < 1
+    ):
+        raise BackendError(
+            f"threads must be a whole number of at least 1, got {threads!r}",
+            hint="leave it out to have it chosen",
+        )
+    if backend != "auto" and backend not in BACKENDS:
+        raise BackendError(
+            f"there is no backend {backend!r}", hint=f"use one of auto, {', '.join(BACKENDS)}"
+        )
+
+
 def choose(backend: str, arrays: Iterable[Any]) -> str:
     """The backend that `backend` means for these arrays.
 
@@ -29,10 +44,7 @@ def choose(backend: str, arrays: Iterable[Any]) -> str:
     Raises:
         BackendError: for a name that is none, or arrays on different devices.
     """
-    if backend != "auto" and backend not in BACKENDS:
-        raise BackendError(
-            f"there is no backend {backend!r}", hint=f"use one of auto, {', '.join(BACKENDS)}"
-        )
+    check_options(backend, None)
     devices = {str(a.device) for a in arrays if not isinstance(a, np.ndarray) and a.ndim}
     if len(devices) > 1:
         raise BackendError(
@@ -79,7 +91,7 @@ class Build:
         loop: the loop over mini-batches, if any.
         name: of the user's function.
         backend: one of BACKENDS.
-        threads: of the C backend, programs of the others; None for the default.
+        threads: of the C backend, programs of Triton's; None for the default.
         device: of the tensors, for triton.
     """
 
@@ -144,6 +156,6 @@ class Build:
         from graphir.codegen.triton_text import print_triton
 
         c = print_c(self._c_program)
-        triton = print_triton(self._triton_program, "cuda").source
+        triton = print_triton(self._triton_program).source
         source = c if self.backend in ("c", "reference") else triton
         return tuple(Kernel(k.name, source, c, triton) for k in self.program.kernels)

@@ -9,19 +9,20 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-import optree
-
 from graphir.errors import ShapeError, UnsupportedError
 from graphir.evaluate import bind_sizes
 from graphir.graph import Graph
 from graphir.rewrite import simplify
-from graphir.tracing import Trace, trace
+from graphir.tracing import Dynamic, Trace, trace
+from graphir.trees import unflatten
 from graphir.value import Value
 
 from .arrays import (
     check_ranges,
     is_array,
     is_tensor,
+    leaf_names,
+    leaves_of,
     refuse_empty,
     refuse_gradients,
     shape_of,
@@ -29,7 +30,7 @@ from .arrays import (
     to_memory,
     to_user,
 )
-from .backends import Build, Kernel, choose
+from .backends import Build, Kernel, check_options, choose
 from .explain import Explanation
 
 P = ParamSpec("P")
@@ -79,8 +80,11 @@ class Entry:
         if graph.ranges:
             check_ranges(graph, memory)
         tensor = self.traced.flavour == "torch"
-        outputs = [to_user(m, tensor=tensor) for m in executable.run(memory, sizes)]
-        return optree.tree_unflatten(self.traced.out_spec, outputs)
+        outputs = [
+            m.item() if kind == "number" else to_user(m, tensor=tensor)
+            for m, kind in zip(executable.run(memory, sizes), self.traced.out_kinds, strict=True)
+        ]
+        return unflatten(self.traced.out_spec, outputs)
 
 
 def compile_entry(
@@ -89,7 +93,7 @@ def compile_entry(
     *,
     name: str,
     backend: str,
-    dynamic: Any = None,
+    dynamic: Dynamic = None,
     threads: int | None = None,
 ) -> Entry:
     """Trace `fn` on `args` and prepare it for a backend.
@@ -97,7 +101,7 @@ def compile_entry(
     Raises:
         GraphirError: where it cannot be traced or built.
     """
-    leaves = optree.tree_leaves(args)
+    leaves, _ = leaves_of(args)
     chosen = choose(backend, filter(is_array, leaves))
     traced = trace(fn, args, dynamic=dynamic)
     device = next((x.device for x in leaves if is_tensor(x)), None)
@@ -120,10 +124,10 @@ class Compiled(Generic[P, R]):
         fn: Callable[P, R],
         *,
         backend: str = "auto",
-        dynamic: Any = None,
+        dynamic: Dynamic = None,
         threads: int | None = None,
     ) -> None:
-        choose(backend if backend != "auto" else "reference", ())
+        check_options(backend, threads)
         self.fn, self.backend, self.dynamic, self.threads = fn, backend, dynamic, threads
         self.entries: list[Entry] = []
         self._by_kind: dict[Hashable, list[Entry]] = {}
@@ -134,11 +138,11 @@ class Compiled(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run; while another function is traced, become part of its trace."""
-        args = self._positional(args, kwargs)
-        leaves, tree = optree.tree_flatten(args)
+        positional = self._positional(args, kwargs)
+        leaves, tree = leaves_of(positional)
         if any(isinstance(x, Value) for x in leaves):
-            return self.fn(*args)
-        entry, sizes = self._find(args, leaves, tree)
+            return self.fn(*args, **kwargs)
+        entry, sizes = self._find(positional, leaves, tree)
         refuse_gradients(leaves)
         result: R = entry.call(leaves, sizes)
         return result
@@ -163,20 +167,21 @@ class Compiled(Generic[P, R]):
     def _name(self) -> str:
         return getattr(self.fn, "__name__", type(self.fn).__name__)
 
-    def _positional(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def _positional(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
         if not kwargs:
             return args
         bound = inspect.signature(self.fn).bind(*args, **kwargs)
         if bound.kwargs:
             names = ", ".join(bound.kwargs)
             raise UnsupportedError(
-                names, f"{self._name}: keyword-only arguments ({names}) are not supported",
+                names,
+                f"{self._name}: keyword-only arguments ({names}) are not supported",
                 hint="make them positional",
             )
         return bound.args
 
     def _entry(self, args: tuple[Any, ...]) -> Entry:
-        leaves, tree = optree.tree_flatten(args)
+        leaves, tree = leaves_of(args)
         return self._find(args, leaves, tree)[0]
 
     def _find(
@@ -219,28 +224,12 @@ class Compiled(Generic[P, R]):
         return entry, sizes
 
 
-def leaf_names(fn: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
-    """How the user would write each leaf of the arguments: `params[0]`, `x`."""
-    try:
-        parameters = list(inspect.signature(fn).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    names = []
-    for accessor in optree.tree_accessors(args):
-        position = accessor.path[0]
-        known = parameters[position] if position < len(parameters) else None
-        named = known is not None and known.kind is not inspect.Parameter.VAR_POSITIONAL
-        root = known.name if named and known is not None else f"args[{position}]"
-        names.append(accessor[1:].codify(root))
-    return names
-
-
 @overload
 def compile(
     fn: Callable[P, R],
     *,
     backend: str = "auto",
-    dynamic: Any = None,
+    dynamic: Dynamic = None,
     threads: int | None = None,
 ) -> Compiled[P, R]: ...
 
@@ -250,7 +239,7 @@ def compile(
     fn: None = None,
     *,
     backend: str = "auto",
-    dynamic: Any = None,
+    dynamic: Dynamic = None,
     threads: int | None = None,
 ) -> Callable[[Callable[..., Any]], Compiled[..., Any]]: ...
 
@@ -259,7 +248,7 @@ def compile(
     fn: Callable[..., Any] | None = None,
     *,
     backend: str = "auto",
-    dynamic: Any = None,
+    dynamic: Dynamic = None,
     threads: int | None = None,
 ) -> Any:
     """Compile a function of arrays, as a decorator or by a call.
@@ -270,7 +259,8 @@ def compile(
         backend: "auto", "triton", "c", "interpret" or "reference".
         dynamic: the axes whose size varies from call to call; by default the leading axis of
             every array after the first argument.
-        threads: for the C backend; by default the CPUs that this process may use.
+        threads: for the C backend; by default what the work of a call is worth, at most the CPUs
+            that this process may use.
 
     Raises:
         BackendError: for a backend that there is none of.

@@ -25,11 +25,12 @@ class Backend(Protocol):
 
     Attributes:
         name: as users spell it.
-        programs: how many threads or programs share the work; the value of the size `programs`.
     """
 
     name: str
-    programs: int
+
+    def share(self, sizes: Mapping[str, int]) -> int:
+        """How many threads or programs share a step of these sizes: the size `programs`."""
 
     def empty(self, shape: tuple[int, ...], dtype: DType, *, zero: bool) -> Memory:
         """New memory; its contents are undefined unless `zero`."""
@@ -44,7 +45,12 @@ class Backend(Protocol):
         """The contents, once everything launched is done; a view where that is possible."""
 
     def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
-        """Prepare a call that may be run often: `memory` is in the order of the buffers."""
+        """Prepare a call that may be run often.
+
+        Args:
+            memory: in the order of the program's buffers.
+            sizes: every size by its name, `programs` among them.
+        """
 
 
 class HostMemory:
@@ -78,10 +84,12 @@ class Call:
     Attributes:
         run: `run(first, last)` does those steps; without a loop `run(0, 1)` is the call.
         outputs: the memory of each of the graph's outputs (a carried one is the input's own).
+        programs: how many threads or programs share the work.
     """
 
     run: Steps
     outputs: list[Memory]
+    programs: int
 
 
 class Executable:
@@ -116,15 +124,17 @@ class Executable:
                 f"{'no order' if self._order is None else 'an order of the rows'}, "
                 f"got {len(inputs)} inputs"
             )
-        known = {PROGRAMS: self.backend.programs, **sizes}
+        known = dict(sizes)
         loop = self.program.loop
         if loop is not None:
             # What is allocated by the batch size must hold the largest batch.
             known[loop.dim] = min(known[BATCH], known[ROWS])
+        known[PROGRAMS] = programs = self.backend.share(known)
         memory: list[Memory] = list(inputs)
         for i, buffer in enumerate(self.program.buffers[len(inputs) :], len(inputs)):
             memory.append(order if i == self._order else self._allocate(buffer, known))
-        return Call(self.backend.bind(memory, known), [memory[i] for i in self._outputs])
+        steps = self.backend.bind(memory, known)
+        return Call(steps, [memory[i] for i in self._outputs], programs)
 
     def run(
         self,

@@ -163,7 +163,11 @@ def _check(what: str, name: str, value: Any, below: float = math.inf) -> None:
     number = isinstance(value, (int, float, np.integer, np.floating)) and value is not True
     if not number or not 0 <= value < below:
         bounds = "a finite number of at least 0" if below == math.inf else f"in [0, {below:g})"
-        hint = "pass e.g. 0.1, or a schedule such as graphir.optim.cosine(0.1)" if (
-            name == "lr"
-        ) else f"pass e.g. {name}=0.9" if below < math.inf else "pass e.g. 1e-4, or leave it out"
+        hint = (
+            "pass e.g. 0.1, or a schedule such as graphir.optim.cosine(0.1)"
+            if (name == "lr")
+            else f"pass e.g. {name}=0.9"
+            if below < math.inf
+            else "pass e.g. 1e-4, or leave it out"
+        )
         raise GraphirError(f"{what}: {name} must be {bounds}, got {value!r}", hint=hint)

@@ -8,8 +8,6 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import optree
-
 from graphir.codegen.program import BatchLoop
 from graphir.differentiate import gradients
 from graphir.errors import DTypeError, Location, ShapeError, TraceError, UnsupportedError
@@ -18,8 +16,10 @@ from graphir.opdef import Kind
 from graphir.rewrite import simplify
 from graphir.sizes import Dim, format_shape
 from graphir.tracing import trace
+from graphir.trees import argument_names, unflatten
 from graphir.value import Value
 
+from .arrays import leaves_of
 from .backends import Build
 from .compiled import Entry
 from .optim import Optimizer
@@ -107,35 +107,38 @@ def trace_step(
     state: Any,
     data: tuple[Any, ...],
     optimizer: Optimizer,
-    names: Sequence[str],
     form: StepForm,
 ) -> TracedStep:
     """The graph of `(params, state, lr, hyper, batch) -> (params, state, loss)`, simplified.
 
     Args:
         data: one batch, whose leading axis becomes the loop's Dim.
-        names: of the flattened arguments.
 
     Raises:
         GraphirError: where the loss is no function that can be trained.
     """
-    params_tree = optree.tree_structure(params)
+    hyper = optimizer.hyper()
     unused: list[str] = []
 
-    def step(fixed: tuple[Any, ...], *batch: Any) -> tuple[Any, Any, Value]:
-        params, state, lr, hyper = fixed
+    def step(params: Any, state: Any, lr: Value, *rest: Any) -> tuple[Any, Any, Value]:
+        numbers = dict(zip(sorted(hyper), rest, strict=False))
+        batch = rest[len(hyper) :]
+        leaves, params_tree = leaves_of(params)
         value = _checked(loss(params, *batch))
         refuse_accidental_broadcast(value.graph, batch)
-        leaves = optree.tree_leaves(params)
         told = len(value.graph.notes)
         grads = gradients(value, leaves)
         # A trace may start again, so what an earlier start found is forgotten.
         unused[:] = value.graph.notes[told:]
-        new, new_state = optimizer.step(leaves, grads, state, lr, hyper)
-        return optree.tree_unflatten(params_tree, new), new_state, value
+        new, new_state = optimizer.step(leaves, grads, state, lr, numbers)
+        return unflatten(params_tree, new), new_state, value
 
-    fixed = (params, state, 0.1, optimizer.hyper())
-    traced = trace(step, (fixed, *data), names=list(names))
+    own, *columns = argument_names(loss, 1 + len(data))
+    extra = [_unlike([own, *columns], name) for name in ("state", "lr", *sorted(hyper))]
+    arguments = (params, state, 0.1, *(hyper[name] for name in sorted(hyper)), *data)
+    traced = trace(
+        step, arguments, names=[own, *extra, *columns], dynamic=dict.fromkeys(columns, 0)
+    )
     graph = simplify(traced.graph)
     batch = {graph.inputs[i].shape[0] for i in form.batched}
     dim = next(iter(batch))
@@ -149,17 +152,21 @@ def trace_step(
     for i in range(form.params + form.state):
         before, after = graph.inputs[i], graph.outputs[i]
         if before.type != after.type:
-            raise DTypeError(f"the update of `{graph.names[before]}` is {after.type}, "
-                             f"it must stay {before.type}")
+            raise DTypeError(
+                f"the update of `{graph.names[before]}` is {after.type}, it must stay {before.type}"
+            )
     return TracedStep(graph, dim.terms[0][0][0], tuple(unused))
 
 
 def batch_loop(form: StepForm, dim: str, *, shuffled: bool) -> BatchLoop:
     """The loop around a step: parameters and state are carried in place."""
     carried = tuple((i, i) for i in range(form.params + form.state))
-    return BatchLoop(
-        dim, frozenset(form.batched), frozenset([form.stepped]), carried, shuffled
-    )
+    return BatchLoop(dim, frozenset(form.batched), frozenset([form.stepped]), carried, shuffled)
+
+
+def _unlike(taken: Sequence[str], name: str) -> str:
+    """`name`, or a name like it that the loss's own arguments do not have."""
+    return name if name not in taken else _unlike(taken, name + "_")
 
 
 def _checked(value: Any) -> Value:
@@ -170,8 +177,10 @@ def _checked(value: Any) -> Value:
             hint="return the loss itself, computed from params and data, e.g. (r ** 2).mean()",
         )
     if not value.element.is_float:
-        raise DTypeError(f"the loss must be a floating-point number, got {value.node.type}",
-                         hint="return a mean or sum of floats; counts have no gradient")
+        raise DTypeError(
+            f"the loss must be a floating-point number, got {value.node.type}",
+            hint="return a mean or sum of floats; counts have no gradient",
+        )
     if value.ndim:
         raise ShapeError(
             f"the loss must be a scalar, got shape {format_shape(value.sizes)}",
@@ -189,16 +198,14 @@ def refuse_accidental_broadcast(graph: Graph, batch: Any) -> None:
     Raises:
         ShapeError: with the user's line.
     """
-    rows = {x.sizes[0] for x in optree.tree_leaves(batch) if isinstance(x, Value)}
+    rows = {x.sizes[0] for x in leaves_of(batch)[0] if isinstance(x, Value)}
 
     def spread(node: Node) -> bool:
         """Whether broadcasting put the one batch axis of an operand beside a new one."""
         if node.op != "broadcast":
             return False
         (source,) = node.inputs
-        return (
-            sum(s in rows for s in source.shape) == 1 and sum(s in rows for s in node.shape) == 2
-        )
+        return sum(s in rows for s in source.shape) == 1 and sum(s in rows for s in node.shape) == 2
 
     def placed_by_user(node: Node) -> bool:
         """Whether the operand had all its axes before: sizes of 1 were stretched, none added."""
@@ -216,9 +223,7 @@ def refuse_accidental_broadcast(graph: Graph, batch: Any) -> None:
         places = {x.attrs["dims"][_row_axis(x.inputs[0], rows)] for x in stretched}
         if len(places) < 2 or all(map(placed_by_user, stretched)):
             continue
-        shapes = " and ".join(
-            f"{format_shape(_given_shape(x))}" for x in stretched
-        )
+        shapes = " and ".join(f"{format_shape(_given_shape(x))}" for x in stretched)
         lines: list[Location] = graph.locations.get(node, [])
         raise ShapeError(
             f"{node.op}: shapes {shapes} broadcast to {format_shape(node.shape)}: "

@@ -8,13 +8,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import optree
 
 from graphir.dtypes import dtype_of
 from graphir.errors import DivergedError
+from graphir.trees import unflatten
 
-from .arrays import check_ranges, is_tensor, shape_of, signature, to_memory, to_user
-from .backends import Build, choose
+from .arrays import (
+    check_ranges,
+    is_tensor,
+    leaf_names,
+    leaves_of,
+    shape_of,
+    signature,
+    to_memory,
+    to_user,
+)
+from .backends import Build, check_options, choose
 from .compiled import Entry, compile_entry
 from .executable import Call, Memory, count_steps
 from .history import History, TrainResult
@@ -66,7 +75,8 @@ def train(
         DivergedError: where the loss is no longer finite.
     """
     started = time.perf_counter()
-    task = Task.checked(loss, params, data, validation, batch_size, epochs)
+    check_options(backend, threads)
+    task = Task.checked(loss, params, data, validation, batch_size, epochs, seed)
     step = _compiled_step(task, optimizer, shuffle, backend, threads)
     scored = _Validation(task, step.build) if validation is not None else None
     for sentence in step.traced.unused:
@@ -78,13 +88,13 @@ def train(
         for epoch in range(epochs):
             run.epoch(epoch, history, bar)
             if scored is not None:
-                history.validation_loss.append(scored(run.params()))
+                history.validation_loss.append(scored(run.params(), epoch))
             bar.finish_epoch(history)
     run.check_params()
-    trained = optree.tree_unflatten(task.params_tree, run.params())
+    trained = unflatten(leaves_of(task.params)[1], run.params())
     return TrainResult(
         trained, history, compiled - started, sum(history.seconds), step.build.backend,
-        step.build.executable.backend.programs, step.build,
+        run.call.programs, step.build,
     )  # fmt: skip
 
 
@@ -101,15 +111,12 @@ def _compiled_step(
     def make() -> CompiledStep:
         state = _initial_state(task, optimizer)
         form = StepForm(
-            len(task.param_leaves), len(optree.tree_leaves(state)), len(optimizer.hyper()),
+            len(task.param_leaves), len(leaves_of(state)[0]), len(optimizer.hyper()),
             len(task.data_leaves),
         )  # fmt: skip
-        batch = optree.tree_map(lambda x: x[: task.batch], task.data)
-        names = task.names[: form.params]
-        names += [f"state[{i}]" for i in range(form.state)]
-        names += ["lr", *sorted(optimizer.hyper())]
-        names += task.names[form.params :]
-        traced = trace_step(task.loss, task.params, state, batch, optimizer, names, form)
+        columns, tree = leaves_of(task.data)
+        batch = unflatten(tree, [x[: task.batch] for x in columns])
+        traced = trace_step(task.loss, task.params, state, batch, optimizer, form)
         loop = batch_loop(form, traced.dim, shuffled=shuffled)
         device = next((x.device for x in arrays if is_tensor(x)), None)
         name = getattr(task.loss, "__name__", type(task.loss).__name__)
@@ -125,7 +132,8 @@ def _initial_state(task: Task, optimizer: Optimizer) -> Any:
     weights = task.param_leaves
     tensor = any(map(is_tensor, weights))
     state = optimizer.init([np.empty(shape_of(x), dtype_of(x.dtype).numpy) for x in weights])
-    return optree.tree_map(lambda x: to_user(x, tensor=tensor), state)
+    leaves, tree = leaves_of(state)
+    return unflatten(tree, [to_user(x, tensor=tensor) for x in leaves])
 
 
 def _copy(x: Any) -> Any:
@@ -135,15 +143,13 @@ def _copy(x: Any) -> Any:
 class _Run:
     """One training under way: the memory that the steps work on."""
 
-    def __init__(
-        self, task: Task, step: CompiledStep, optimizer: Optimizer, seed: int
-    ) -> None:
+    def __init__(self, task: Task, step: CompiledStep, optimizer: Optimizer, seed: int) -> None:
         self.task, self.optimizer, self.seed = task, optimizer, seed
         executable = step.build.executable
         self.backend, graph, form = executable.backend, step.build.graph, step.form
         self.steps = count_steps(task.rows, task.batch)
         leaves = [_copy(x) for x in task.param_leaves]
-        leaves += optree.tree_leaves(_initial_state(task, optimizer))
+        leaves += leaves_of(_initial_state(task, optimizer))[0]
         leaves.append(np.zeros(self.steps, graph.inputs[form.stepped].dtype.numpy))
         hyper = optimizer.hyper()
         leaves += [hyper[name] for name in sorted(hyper)]
@@ -205,8 +211,10 @@ class _Run:
         """Raise DivergedError where the last step left parameters that are not finite."""
         for name, w in zip(self.task.names, self.weights, strict=False):
             if not np.isfinite(self.backend.read(w)).all():
-                raise DivergedError(f"the parameter `{name}` is not finite after the last step",
-                                    hint="lower the learning rate, or standardise the data")
+                raise DivergedError(
+                    f"the parameter `{name}` is not finite after the last step",
+                    hint="lower the learning rate, or standardise the data",
+                )
 
     def _check(
         self,
@@ -224,9 +232,7 @@ class _Run:
         raise diverged(
             self.task.names[len(self.weights) :],
             [self.backend.read(x) for x in self.data],
-            epoch=epoch + 1,
-            step=first + bad + 1,
-            loss=float(losses[bad]),
+            f"the loss is {losses[bad]} in epoch {epoch + 1}, step {first + bad + 1}",
             before=before[0] if before else None,
             lr=float(rates[first + bad]),
         )
@@ -241,9 +247,11 @@ class _Validation:
     """The loss alone, on the validation data, all rows at once."""
 
     def __init__(self, task: Task, build: Build) -> None:
-        self.leaves: Sequence[Any] = optree.tree_leaves(task.validation)
         assert task.validation is not None
         args = (task.params, *task.validation)
+        weights = len(task.param_leaves)
+        self.leaves: Sequence[Any] = leaves_of(args)[0][weights:]
+        self.names = leaf_names(task.loss, args)[weights:]
         kinds = tuple(map(signature, self.leaves))
         key = ("loss", task.key(), kinds, build.backend, build.threads)
 
@@ -254,7 +262,7 @@ class _Validation:
             )  # fmt: skip
 
         self.entry: Entry = COMPILED_STEPS.get(task.loss, key, make)
-        shapes = [shape_of(x) for x in optree.tree_leaves(args)]
+        shapes = [shape_of(x) for x in leaves_of(args)[0]]
         sizes = self.entry.sizes(shapes)
         if sizes is None:
             # The loss was specialised to another number of rows.
@@ -265,6 +273,17 @@ class _Validation:
         # Built now, so that no epoch's time holds it.
         assert self.entry.build.executable is not None
 
-    def __call__(self, params: Sequence[Any]) -> float:
-        """The loss at these parameters."""
-        return float(self.entry.call([*params, *self.leaves], self.sizes))
+    def __call__(self, params: Sequence[Any], epoch: int) -> float:
+        """The loss at these parameters.
+
+        Raises:
+            DivergedError: where it is not finite.
+        """
+        loss = float(self.entry.call([*params, *self.leaves], self.sizes))
+        if not np.isfinite(loss):
+            read = self.entry.build.executable.backend
+            data = [read.read(read.upload(x)) for x in self.leaves]
+            raise diverged(
+                self.names, data, f"the validation loss is {loss} after epoch {epoch + 1}"
+            )
+        return loss

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import optree
 
 from graphir.dtypes import dtype_of
 from graphir.errors import DivergedError, DTypeError, GraphirError, ShapeError
+from graphir.trees import unflatten
 
-from .arrays import is_array, is_tensor, shape_of, signature
-from .compiled import leaf_names
+from .arrays import is_array, is_tensor, leaf_names, leaves_of, shape_of, signature
 
 
 @dataclass(frozen=True)
@@ -38,41 +37,42 @@ class Task:
         validation: Any,
         batch_size: int | None,
         epochs: int,
+        seed: int,
     ) -> Task:
         """Raise the first error that can be found without tracing."""
         arguments = _as_arguments(data)
         names = leaf_names(loss, (params, *arguments))
-        weights = optree.tree_leaves(params)
+        weights, tree = leaves_of(params)
         check_params(names[: len(weights)], weights)
-        rows = check_data(names[len(weights):], optree.tree_leaves(arguments), weights)
+        rows = check_data(names[len(weights) :], leaves_of(arguments)[0], weights)
         batch = check_counts(batch_size, epochs, rows)
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+            raise GraphirError(f"train: seed must be a whole number, got {seed!r}")
         held_out = None
         if validation is not None:
             held_out = _as_arguments(validation)
-            held_names = leaf_names(loss, (params, *held_out))[len(weights):]
-            check_data(held_names, optree.tree_leaves(held_out), weights, "validation")
+            held_names = leaf_names(loss, (params, *held_out))[len(weights) :]
+            check_data(held_names, leaves_of(held_out)[0], weights, "validation")
+        # NumPy's scalars count as numbers elsewhere; a parameter is an array.
+        leaves = [np.asarray(x) if isinstance(x, np.generic) else x for x in weights]
+        params = unflatten(tree, leaves)
         return cls(loss, params, arguments, held_out, batch, epochs, rows, names)
-
-    @property
-    def params_tree(self) -> Any:
-        """The tree of the parameters."""
-        return optree.tree_structure(self.params)
 
     @property
     def param_leaves(self) -> list[Any]:
         """The parameters in order."""
-        return list(optree.tree_leaves(self.params))
+        return leaves_of(self.params)[0]
 
     @property
     def data_leaves(self) -> list[Any]:
         """The data in order."""
-        return list(optree.tree_leaves(self.data))
+        return leaves_of(self.data)[0]
 
     def key(self) -> Hashable:
         """What a compiled step depends on: all but the numbers of rows."""
         weights = [(signature(x), shape_of(x)) for x in self.param_leaves]
         columns = [(signature(x), shape_of(x)[1:]) for x in self.data_leaves]
-        trees = self.params_tree, optree.tree_structure(self.data)
+        trees = leaves_of(self.params)[1], leaves_of(self.data)[1]
         return trees, tuple(weights), tuple(columns)
 
 
@@ -91,12 +91,16 @@ def check_counts(batch_size: int | None, epochs: int, rows: int) -> int:
         if value is None and name == "batch_size":
             continue
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise GraphirError(f"train: {name} must be a whole number of at least 1, "
-                               f"got {value!r}", hint=f"pass e.g. {name}=1")
+            raise GraphirError(
+                f"train: {name} must be a whole number of at least 1, got {value!r}",
+                hint=f"pass e.g. {name}=1",
+            )
     size = rows if batch_size is None else int(batch_size)
     if size > rows:
-        raise ShapeError(f"train: batch_size {size} is larger than the data of {rows} rows",
-                         hint=f"lower batch_size to at most {rows}, or leave it out")
+        raise ShapeError(
+            f"train: batch_size {size} is larger than the data of {rows} rows",
+            hint=f"lower batch_size to at most {rows}, or leave it out",
+        )
     return size
 
 
@@ -121,8 +125,10 @@ def check_params(names: Sequence[str], leaves: Sequence[Any]) -> None:
                 hint="convert it, e.g. w.float() or w.astype('float32')",
             )
         if 0 in shape_of(x):
-            raise ShapeError(f"train: the parameter `{name}` is empty: its shape is {shape_of(x)}",
-                             hint="leave it out")
+            raise ShapeError(
+                f"train: the parameter `{name}` is empty: its shape is {shape_of(x)}",
+                hint="leave it out",
+            )
 
 
 def check_data(
@@ -145,20 +151,23 @@ def check_data(
                 hint="let the loss close over what is the same for every row",
             )
         if 0 in shape_of(x):
-            raise ShapeError(f"train: the data set is empty: `{name}` has shape {shape_of(x)}",
-                             hint="check how it was loaded or filtered")
+            raise ShapeError(
+                f"train: the data set is empty: `{name}` has shape {shape_of(x)}",
+                hint="check how it was loaded or filtered",
+            )
         dtype = dtype_of(x.dtype)
         if dtype.is_float and dtype not in floats:
             raise DTypeError(
-                f"train: `{name}` is {dtype}, and the parameters are "
-                f"{', '.join(map(str, floats))}",
+                f"train: `{name}` is {dtype}, and the parameters are {', '.join(map(str, floats))}",
                 hint=f"convert one of them, e.g. {_conversion(name, x, floats[0].name)}",
             )
     rows = [shape_of(x)[0] for x in leaves]
     if len(set(rows)) > 1:
         listed = ", ".join(f"`{n}` has {r}" for n, r in zip(names, rows, strict=True))
-        raise ShapeError(f"train: the arrays in {what} differ in their number of rows: {listed}",
-                         hint="the leading axis of each array must be the rows")
+        raise ShapeError(
+            f"train: the arrays in {what} differ in their number of rows: {listed}",
+            hint="the leading axis of each array must be the rows",
+        )
     return int(rows[0])
 
 
@@ -169,32 +178,34 @@ def _conversion(name: str, x: Any, dtype: str) -> str:
 def diverged(
     names: Sequence[str],
     data: Sequence[Any],
+    what: str,
     *,
-    epoch: int,
-    step: int,
-    loss: float,
-    before: float | None,
-    lr: float,
+    before: float | None = None,
+    lr: float | None = None,
 ) -> DivergedError:
     """The error for a loss that is not finite: in the data already, or from too large steps.
 
     Args:
         data: on the host, in its own order.
-        epoch, step: counted from 1 over the training, and from 1 within the epoch.
+        what: the loss, epoch and step.
         before: the last finite loss.
+        lr: the learning rate, where it can be the reason.
     """
     for name, x in zip(names, data, strict=True):
         place = first_not_finite(x)
         if place is not None:
             column = f", column {', '.join(map(str, place[1:]))}" if place[1:] else ""
             return DivergedError(
-                f"the loss is {loss} in epoch {epoch}, step {step}, because the data holds "
-                f"{x[place]}: first in `{name}` at row {place[0]}{column}",
+                f"{what}, because the data holds {x[place]}: "
+                f"first in `{name}` at row {place[0]}{column}",
                 hint="drop or fill such rows, e.g. keep = np.isfinite(x).all(axis=1)",
             )
     last = "" if before is None else f", after {before:.4g} in the step before"
+    if lr is None:
+        hint = "lower the learning rate, or standardise the data"
+        return DivergedError(what + last, hint=hint)
     return DivergedError(
-        f"the loss is {loss} in epoch {epoch}, step {step}{last}; the learning rate was {lr:.4g}",
+        f"{what}{last}; the learning rate was {lr:.4g}",
         hint=f"lower the learning rate, e.g. to {lr / 10:.1g}, or standardise the data",
     )
 

@@ -58,10 +58,13 @@ def _reduction(function: Implementation) -> Implementation:
 
     @wraps(function)
     def apply(x: Any, dim: Any = None, *args: Any, **keywords: Any) -> Any:
-        return function(x, None if isinstance(dim, (tuple, list)) and not dim else dim,
-                        *args, **keywords)
+        return function(x, _all_if_empty(dim), *args, **keywords)
 
     return apply
+
+
+def _all_if_empty(dim: Any) -> Any:
+    return None if isinstance(dim, (tuple, list)) and not dim else dim
 
 
 def _extremum(op: str, pairwise: str) -> Implementation:
@@ -91,7 +94,7 @@ def _amin(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
 def _vector_norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
     if ord not in (2, "fro"):
         raise c.unsupported_option("norm", f"the order {ord!r}", "use the 2-norm, or abs and sum")
-    return c.norm(x, dim, keepdim)
+    return c.norm(x, _all_if_empty(dim), keepdim)
 
 
 def _norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
@@ -140,11 +143,11 @@ def _identity(x: Any) -> Any:
 TABLE: Mapping[str, Implementation] = {
     **from_operations(lambda op: op.torch),
     "add": _add, "sub": _sub, "subtract": _sub, "pow": _pow, "__pow__": _pow,
-    "rsub": lambda input, other: binary("sub", other, input),
-    "__rpow__": lambda input, other: binary("pow", other, input),
+    "rsub": lambda x, other: binary("sub", other, x),
+    "__rpow__": lambda x, other: binary("pow", other, x),
     "bitwise_and": bitwise("logical_and", "&"), "__and__": bitwise("logical_and", "&"),
     "bitwise_or": bitwise("logical_or", "|"), "__or__": bitwise("logical_or", "|"),
-    "bitwise_not": lambda input: input.apply("logical_not"), "logical_not": c.logical_not,
+    "bitwise_not": lambda x: x.apply("logical_not"), "logical_not": c.logical_not,
     "square": c.square, "reciprocal": c.reciprocal, "rsqrt": c.rsqrt, "sigmoid": c.sigmoid,
     "special_expit": c.sigmoid, "softplus": c.softplus, "logsigmoid": c.logsigmoid,
     "log_sigmoid": c.logsigmoid, "silu": c.silu, "logaddexp": c.logaddexp, "where": c.where,

@@ -177,7 +177,7 @@ def _infer_where(inputs: Sequence[Node], attrs: Attrs) -> tuple[Shape, DType]:
 
 OPS.register(OpDef(
     "where", Kind.ELEMENTWISE, _infer_where,
-    lambda sizes, node, c, x, y: np.where(c, x, y),
+    lambda sizes, node, c, x, y: np.asarray(np.where(c, x, y)),
     (None,
      lambda g, o, c, x, y: select_or_zero(c, g),
      lambda g, o, c, x, y: c.apply("where", zeros_like(g), g)),

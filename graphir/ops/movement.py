@@ -58,7 +58,7 @@ def _infer_slice(inputs: Sequence[Node], attrs: Attrs) -> tuple[Shape, DType]:
 
 
 def _positions(node: Node, sizes: Any, count: Size) -> Array:
-    return node.attrs["start"] + node.attrs["step"] * np.arange(evaluate(count, sizes))
+    return np.asarray(node.attrs["start"] + node.attrs["step"] * np.arange(evaluate(count, sizes)))
 
 
 def _slice(sizes: Any, node: Node, x: Array) -> Array:

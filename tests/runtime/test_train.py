@@ -11,10 +11,13 @@ import pytest
 import torch
 
 import graphir
-from graphir.optim import SGD, cosine
 from graphir.runtime import train as training
+from graphir.runtime.optim import SGD, cosine
 from graphir.runtime.progress import format_speed
 from graphir.runtime.step import COMPILED_STEPS
+
+# Threads of C, programs of the interpreter; the evaluator has one.
+SHARED = [("c", 1), ("c", 2), ("c", 5), ("interpret", 3)]
 
 BACKENDS = ["reference", "c", "interpret"]
 
@@ -37,7 +40,9 @@ def start(columns: int = 3, dtype: Any = np.float32) -> Any:
     return np.zeros(columns, dtype), np.zeros((), dtype)
 
 
-def fit(loss: Callable[..., Any] = loss, params: Any = None, data: Any = None, **options: Any) -> Any:
+def fit(
+    loss: Callable[..., Any] = loss, params: Any = None, data: Any = None, **options: Any
+) -> Any:
     settings: dict[str, Any] = {
         "optimizer": SGD(lr=0.1), "batch_size": 16, "epochs": 2, "backend": "reference",
         "progress": False,
@@ -87,6 +92,20 @@ def test_mini_batches_and_the_last_partial_one(backend: str, batch: int) -> None
         assert mean == pytest.approx(np.average(of_epoch, weights=weights))
 
 
+@pytest.mark.parametrize(("backend", "threads"), SHARED)
+def test_threads_and_programs_share_a_step(backend: str, threads: int) -> None:
+    x, y = problem(700, dtype=np.float64)
+    result = fit(
+        params=start(dtype=np.float64), data=(x, y), batch_size=300, epochs=3, seed=3,
+        optimizer=SGD(lr=0.05), backend=backend, threads=threads,
+    )  # fmt: skip
+    w, b, losses = by_hand(x, y, 300, 3, seed=3, lr=0.05)
+    assert result.threads == threads
+    np.testing.assert_allclose(result.params[0], w, rtol=1e-9)
+    np.testing.assert_allclose(result.params[1], b, rtol=1e-9)
+    np.testing.assert_allclose(result.history.step_loss, losses, rtol=1e-9)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_converges_and_validates(backend: str) -> None:
     x, y = problem(60)
@@ -107,9 +126,7 @@ def test_converges_and_validates(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_same_seed_gives_the_same_bits(
-    backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_seed_gives_the_same_bits(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first = fit(seed=1, backend=backend, batch_size=3)
     # However the steps are sliced, one by one here.
     monkeypatch.setattr(training, "SLICE_SECONDS", 0.0)
@@ -197,6 +214,8 @@ def test_nan_in_the_data_is_named(backend: str) -> None:
     x[11, 2], y[5] = 0, np.inf
     with pytest.raises(graphir.DivergedError, match=r"inf: first in `y` at row 5"):
         fit(data=(x, y), backend=backend)
+    with pytest.raises(graphir.DivergedError, match=r"validation.*epoch 1.*`y` at row 5"):
+        fit(validation=(x, y), backend=backend)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +226,7 @@ def test_nan_in_the_data_is_named(backend: str) -> None:
         (graphir.GraphirError, "batch_size must be", {"batch_size": 0}),
         (graphir.GraphirError, "batch_size must be", {"batch_size": 2.5}),
         (graphir.GraphirError, "epochs must be", {"epochs": 0}),
+        (graphir.GraphirError, "seed must be", {"seed": 0.5}),
         (graphir.ShapeError, "`x` has 40, `y` has 39", {"data": (problem()[0], problem(39)[1])}),
         (graphir.DTypeError, "int64", {"params": (np.zeros(3, int), np.zeros((), "f"))}),
         (graphir.DTypeError, "float, not an array", {"params": (np.zeros(3, "f"), 0.0)}),
@@ -216,6 +236,7 @@ def test_nan_in_the_data_is_named(backend: str) -> None:
         (graphir.ShapeError, "no arrays", {"data": ()}),
         (graphir.DTypeError, "`x` is float64", {"validation": problem(dtype=np.float64)}),
         (graphir.BackendError, "no backend 'gpu'", {"backend": "gpu"}),
+        (graphir.BackendError, "threads must be", {"threads": 0}),
     ],
 )
 def test_mistakes_found_before_training(
@@ -236,13 +257,23 @@ def test_a_loss_that_returns_no_traced_value() -> None:
 
 
 def test_wrong_inner_sizes() -> None:
-    with pytest.raises(graphir.ShapeError, match="test_train.py"):
+    with pytest.raises(graphir.ShapeError, match=r"test_train\.py"):
         fit(params=start(4))
 
 
 def column_against_row(params: Any, x: Any, y: Any) -> Any:
     w, b = params
     return ((x @ w[:, None] + b - y) ** 2).mean()
+
+
+def test_a_composite_broadcasts_by_accident() -> None:
+    def mse(params: Any, x: Any, y: Any) -> Any:
+        return torch.nn.functional.mse_loss(x @ params, y)
+
+    x, y = map(torch.from_numpy, problem())
+    with pytest.raises(graphir.ShapeError, match=r"\(n, 1\) and targets \(n,\)"):
+        fit(mse, torch.zeros(3, 1), (x, y))
+    fit(mse, torch.zeros(3, 1), (x, y[:, None]))
 
 
 def test_predictions_that_broadcast_by_accident() -> None:

@@ -1,0 +1,117 @@
+"""C expressions of tiles at the present position of the loops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from graphir.dtypes import DType
+from graphir.sizes import Size
+
+from .loops import Array
+from .tile import Address, Axis, AxisRole, Fill, Load, Map, Position, SizeOf, Statement, Tile
+
+
+def local(axis: Axis) -> str:
+    """The loop variable that counts within a block; `axis.name` counts from the axis' start."""
+    return axis.name if axis.role is AxisRole.TILE else f"{axis.name}_"
+
+
+def extent(axis: Axis) -> str:
+    """How far the loop over an axis runs."""
+    return f"m_{axis.name}" if axis.role is not AxisRole.TILE else str(axis.block)
+
+
+def size_text(size: Size) -> str:
+    """A size as an operand."""
+    plain = size >= 0 if isinstance(size, int) else size.is_symbol
+    return str(size) if plain else f"({size})"
+
+
+def literal(value: float | int | bool, dtype: DType) -> str:
+    """A constant of the type."""
+    if not dtype.is_float:
+        return f"INT64_C({int(value)})" if dtype.itemsize == 8 else str(int(value))
+    number = float(np.asarray(value, dtype.numpy))
+    if number != number:
+        return "NAN"
+    if number in (float("inf"), float("-inf")):
+        return "INFINITY" if number > 0 else "(-INFINITY)"
+    # The shortest decimal that reads back as the same number.
+    text = repr(number) if dtype.name == "float64" else str(np.float32(number))
+    text = text if any(c in text for c in ".en") else text + ".0"
+    text += "" if dtype.name == "float64" else "f"
+    return f"({text})" if text.startswith("-") else text
+
+
+class Expressions:
+    """Spells values; knows which tiles are arrays, which are inline and which are variables."""
+
+    def __init__(self, arrays: Mapping[Tile, Array]) -> None:
+        self.arrays = arrays
+        self.inline: dict[Tile, Statement] = {}
+        self.local: set[Tile] = set()
+
+    def value(self, tile: Tile) -> str:
+        """The value of `tile` here."""
+        source = self.inline.get(tile)
+        match source:
+            case None:
+                return tile.name if tile in self.local else self.place(tile)
+            case Fill(value=value):
+                return literal(value, tile.dtype)
+            case SizeOf(size=size):
+                return f"((int64_t){size_text(size)})"
+            case Position():
+                return tile.axes[0].name
+            case Map(args=(x,)):
+                return self.value(x)
+            case Load(address=address):
+                return self.read(address, tile.dtype)
+            case _:
+                raise AssertionError(f"{source!r} is never inline")
+
+    def place(self, tile: Tile) -> str:
+        """The element of an array or an accumulator; a variable where the tile has no axes."""
+        if not tile.axes:
+            return tile.name
+        array = self.arrays[tile]
+        strides = array.strides()
+        text = [
+            local(axis) if strides[axis] == 1 else f"{local(axis)} * {strides[axis]}"
+            for axis in array.axes
+        ]
+        return f"{tile.name}[{' + '.join(text)}]"
+
+    def read(self, address: Address, dtype: DType) -> str:
+        """An element of memory, or 0 where the address does not land on one."""
+        conditions = []
+        for term in address.terms:
+            if term.length is not None:
+                assert term.axis is not None
+                place = f"({term.axis.name} - {term.shift})"
+                if abs(term.step) != 1:
+                    conditions.append(f"{place} % {abs(term.step)} == 0")
+                conditions.append(f"{place} / {term.step} >= 0")
+                conditions.append(f"{place} / {term.step} < {size_text(term.length)}")
+        element = self.element(address)
+        if not conditions:
+            return element
+        return f"({' && '.join(conditions)} ? {element} : {literal(0, dtype)})"
+
+    def element(self, address: Address) -> str:
+        """An element of memory as an lvalue."""
+        parts = [] if address.offset == 0 else [size_text(address.offset)]
+        for term in address.terms:
+            if term.at is not None:
+                text = self.value(term.at)
+            else:
+                assert term.axis is not None
+                text = term.axis.name
+            if term.shift:
+                text = f"({text} - {term.shift})"
+            if term.step != 1:
+                text = f"({text} / {term.step})"
+            parts.append(text if term.stride == 1 else f"{text} * {size_text(term.stride)}")
+        return f"{address.buffer}_ptr[{' + '.join(parts) or '0'}]"

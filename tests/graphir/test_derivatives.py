@@ -1,0 +1,195 @@
+"""Every op of the table: its derivatives against central differences, and its types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from graphir import dtypes
+from graphir.differentiate import gradients
+from graphir.dtypes import DType
+from graphir.errors import DTypeError
+from graphir.evaluate import evaluate
+from graphir.graph import Graph, Node
+from graphir.opdef import OPS, Kind
+from graphir.value import Value, reduce
+from graphir.verify import verify
+
+SHAPE = (2, 3)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One application of an op: its operands' types (drawn from its domain, or given), attrs."""
+
+    op: str
+    shapes: tuple[tuple[int, ...], ...]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    types: tuple[DType, ...] = ()
+    values: dict[int, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.op}-{'-'.join(f'{k}={v}' for k, v in self.attrs.items())}"
+
+    def type_of(self, i: int) -> DType:
+        return self.types[i] if self.types else dtypes.float64
+
+
+_INDEX = (dtypes.float64, dtypes.int64)
+_ROWS = {1: np.array([[2, 0], [2, 1]])}
+
+# Ops whose operands differ in shape, or that need attributes. Elementwise ops need no entry.
+CASES = [
+    Case("where", (SHAPE,) * 3, {}, (dtypes.bool_, dtypes.float64, dtypes.float64)),
+    Case("cast", (SHAPE,), {"dtype": dtypes.float32}),
+    Case("cast", (SHAPE,), {"dtype": dtypes.float64}, (dtypes.float16,)),
+    Case("copy", (SHAPE,), {"tag": 0}),
+    Case("contract", ((2, 3), (3, 4)), {"lhs": "nd", "rhs": "dk", "out": "nk"}),
+    Case("contract", ((2, 3), (3,)), {"lhs": "nd", "rhs": "d", "out": "n"}),
+    Case("contract", ((3,), (3,)), {"lhs": "d", "rhs": "d", "out": ""}),
+    Case("contract", ((2,), (3,)), {"lhs": "n", "rhs": "k", "out": "kn"}),
+    Case("contract", ((2, 3, 4), (4, 2)), {"lhs": "abc", "rhs": "ca", "out": "ba"}),
+    Case("broadcast", ((3,),), {"shape": (2, 3, 4), "dims": (1,)}),
+    Case("broadcast", ((),), {"shape": (2, 3), "dims": ()}),
+    Case("reshape", ((2, 3),), {"shape": (3, 1, 2)}),
+    Case("permute", ((2, 3, 4),), {"order": (2, 0, 1)}),
+    Case("slice", ((5, 2),), {"axis": 0, "start": 1, "step": 2, "length": 2}),
+    Case("slice", ((2, 5),), {"axis": 1, "start": 4, "step": -1, "length": 3}),
+    Case("embed", ((2, 2),), {"axis": 0, "start": 1, "step": 2, "length": 5}),
+    Case("embed", ((2, 2),), {"axis": 0, "start": 3, "step": -1, "length": 5}),
+    Case("take", ((3, 2), (2, 2)), {}, _INDEX, _ROWS),
+    Case("scatter_add", ((2, 2, 3), (2, 2)), {"size": 4}, _INDEX, _ROWS),
+    *(Case(op, ((2, 3, 4),), {"axes": axes})
+      for op in ("sum", "amax", "amin") for axes in ((0,), (0, 2), (0, 1, 2), ())),
+]
+_BY_HAND = {case.op for case in CASES}
+# Their derivative is declared away, so there is nothing to compare.
+_CONSTANT = {name for name, op in OPS.items() if not any(op.vjps)}
+
+
+def all_cases() -> list[Case]:
+    """The cases by hand, and one of equal shapes for each elementwise op without."""
+    generic = [
+        Case(name, (SHAPE,) * max(len(op.vjps), 1))
+        for name, op in OPS.items()
+        if op.kind is Kind.ELEMENTWISE and name not in _BY_HAND | _CONSTANT
+    ]
+    return [*generic, *CASES]
+
+
+def test_every_op_is_covered() -> None:
+    assert {case.op for case in all_cases()} | _CONSTANT == set(OPS)
+
+
+def draw(case: Case, rng: np.random.Generator) -> list[np.ndarray]:
+    """Operands inside the op's domain, and off its kinks at 0."""
+    low, high = OPS[case.op].domain
+    values = []
+    for i, shape in enumerate(case.shapes):
+        if i in case.values:
+            x = case.values[i]
+        elif case.type_of(i) is dtypes.bool_:
+            x = rng.random(shape) < 0.5
+        else:
+            x = rng.uniform(low, high, shape)
+            x = np.where(np.abs(x) < 0.05, 0.05, x)
+        values.append(np.asarray(x))
+    return values
+
+
+def build(case: Case, order: int) -> tuple[Graph, list[int]]:
+    """`sum(weights * op(...))` and its gradients; for order 2, of a weighted sum of those."""
+    rng = np.random.default_rng(3)
+    g = Graph()
+    xs = [
+        Value(g, g.add_input(shape, case.type_of(i), f"x{i}"))
+        for i, shape in enumerate(case.shapes)
+    ]
+
+    def weighted(values: Sequence[Value]) -> Value:
+        total = None
+        for v in values:
+            node = g.add_input(v.sizes, v.element, f"weight{len(g.inputs)}")
+            g.captured[node] = rng.uniform(0.5, 1.5, v.sizes).astype(v.element.numpy)
+            part = reduce("sum", v * Value(g, node), None)
+            part = part.apply("cast", dtype=dtypes.float64)
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    wrt = [i for i, vjp in enumerate(OPS[case.op].vjps) if vjp is not None]
+    output = weighted([xs[0].apply(case.op, *xs[1:], **case.attrs)])
+    grads = gradients(output, [xs[i] for i in wrt])
+    if order == 2:
+        output = weighted(grads)
+        grads = gradients(output, [xs[i] for i in wrt])
+    g.outputs = [output.node, *(x.node for x in grads)]
+    verify(g, "gradients")
+    return g, wrt
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("case", all_cases(), ids=str)
+def test_against_central_differences(case: Case, order: int) -> None:
+    g, wrt = build(case, order)
+    point = draw(case, np.random.default_rng(7))
+    _, *found = evaluate(g, point, wide=True)
+    step = 1e-5
+    for i, grad in zip(wrt, found, strict=True):
+        assert grad.shape == point[i].shape
+        expected = np.zeros(point[i].shape)
+        for at in np.ndindex(point[i].shape):
+            ends = []
+            for sign in (1, -1):
+                moved = [x.copy() for x in point]
+                moved[i][at] += sign * step
+                ends.append(evaluate(g, moved, wide=True)[0])
+            expected[at] = (ends[0] - ends[1]) / (2 * step)
+        np.testing.assert_allclose(grad, expected, rtol=2e-6, atol=2e-8)
+
+
+@pytest.mark.parametrize("case", all_cases(), ids=str)
+def test_gradients_have_the_type_of_their_argument(case: Case) -> None:
+    g, wrt = build(case, 1)
+    for node, i in zip(g.outputs[1:], wrt, strict=True):
+        assert node.type == g.inputs[i].type
+
+
+def typed_cases() -> list[Any]:
+    """Each op with each dtype that its type rule takes."""
+    out = []
+    for name, op in OPS.items():
+        if op.kind is Kind.SOURCE:
+            continue
+        known = [case for case in all_cases() if case.op == name]
+        case = known[0] if known else Case(name, (SHAPE,) * len(op.vjps))
+        for dtype in dtypes.ALL:
+            one = case if case.types else replace(case, types=(dtype,) * len(case.shapes))
+            try:
+                apply_to_inputs(one)
+            except DTypeError:
+                continue
+            out.append(pytest.param(one, id=f"{one}-{dtype}"))
+    return out
+
+
+def apply_to_inputs(case: Case) -> Node:
+    g = Graph()
+    operands = [g.add_input(s, case.type_of(i), f"x{i}") for i, s in enumerate(case.shapes)]
+    return g.add(case.op, *operands, **case.attrs)
+
+
+@pytest.mark.parametrize("case", typed_cases())
+def test_the_reference_gives_the_declared_type(case: Case) -> None:
+    out = apply_to_inputs(case)
+    arrays = [
+        np.abs(x).astype(case.type_of(i).numpy)
+        for i, x in enumerate(draw(case, np.random.default_rng(7)))
+    ]
+    result = OPS[case.op].evaluate({}, out, *arrays)
+    assert np.asarray(result).dtype == out.dtype.numpy
+    assert np.shape(result) == out.shape
