@@ -151,7 +151,7 @@ def _relation(node: Node, position: int) -> tuple[list[tuple[int, int | str]], s
     return every, None
 
 
-def _varies(x: Node, dim: int) -> bool:
+def varies(x: Node, dim: int) -> bool:
     """Whether a dimension holds anything but repeats, which run along any axis.
 
     Equal nodes are one node, so a broadcast scalar may have consumers of unrelated axes.
@@ -184,7 +184,7 @@ def name_axes(graph: Graph) -> AxisMap:
                     port[i] = labels[place]
             if reason is None:
                 joined = [
-                    (dims[x][i], c) for i, c in enumerate(port) if c >= 0 and _varies(x, i)
+                    (dims[x][i], c) for i, c in enumerate(port) if c >= 0 and varies(x, i)
                 ]
                 folded = classes.union_all(joined)
                 if folded is not None:

@@ -50,13 +50,20 @@ class Blocks:
     axes: dict[int, Axis] = field(default_factory=dict)
 
     @staticmethod
-    def choose(nodes: Sequence[Node], walk: Walk, axes: AxisMap, machine: Machine) -> Blocks:
+    def choose(
+        nodes: Sequence[Node],
+        written: Sequence[Node],
+        walk: Walk,
+        axes: AxisMap,
+        machine: Machine,
+    ) -> Blocks:
         """Blocks from the shapes and the machine's limits alone, so that bits never depend on
         anything measured."""
         tiles: list[tuple[int, ...]] = []
         padded_for_dot: set[int] = set()
         for node in nodes:
-            tiles.append(axes.of[node])
+            if node.op != "broadcast" or node in written:
+                tiles.append(axes.of[node])
             tiles += [axes.ports[node, p] for p in range(len(node.inputs))]
             if node.kind is Kind.CONTRACTION and machine.dot_size and is_matrix_product(node):
                 padded_for_dot.update(axes.space(node))

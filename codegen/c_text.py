@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 
-import numpy as np
+from graphir.dtypes import float32, float64
 
-from graphir.dtypes import DType
-from graphir.sizes import Size
-
+from .c_expr import Expressions, literal, size_text
+from .c_product import ProductPrinter, Writer
 from .c_runtime import ENTRY, RUNTIME
-from .loops import LoopKernel, Nest, Part, joined_innermost, lower_loops
+from .c_vector import vector_prelude
+from .loops import LoopKernel, Nest, Part, lower_loops
 from .program import BATCH, C_ENTRY, ROWS, Program
 from .spelling import C_TYPES, bare, spell_c
-from .tile import (
-    Accumulator,
-    Address,
-    Axis,
-    AxisRole,
-    Contract,
-    Fill,
-    Load,
-    Map,
-    Position,
-    Reduce,
-    SizeOf,
-    Statement,
-    Store,
-    Tile,
-)
+from .tile import Accumulator, Axis, Contract, Load, Map, Reduce, Statement, Store, Tile
 
 _HEADER = """#include <math.h>
 #include <pthread.h>
@@ -36,6 +22,7 @@ _HEADER = """#include <math.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PARAMETERS void *const *buffers, const int64_t *sizes, int64_t step, \\
     const int64_t *block, int64_t begin, int64_t end, char *kept, char *scratch
@@ -44,13 +31,22 @@ _HEADER = """#include <math.h>
 
 def print_c(program: Program) -> str:
     """The C text of a program; its entry is `program.C_ENTRY`."""
-    printers = [_KernelPrinter(program, lower_loops(k)) for k in program.kernels]
+    printers = [
+        _KernelPrinter(program, lower_loops(k, program.machine.vector_bytes))
+        for k in program.kernels
+    ]
     kept = max((p.kept_bytes for p in printers), default=0)
     scratch = max((p.scratch_bytes for p in printers), default=0)
-    text = _HEADER + f"#define KEPT {kept}\n#define SCRATCH {scratch}\n"
-    for p in printers:
-        text += "\n" + p.text()
-    return text + RUNTIME + _work(program, printers) + ENTRY.format(entry=C_ENTRY)
+    kernels = "".join("\n" + p.text() for p in printers)
+    return (
+        _HEADER
+        + f"#define KEPT {kept}\n#define SCRATCH {scratch}\n"
+        + vector_prelude(kernels, (float32, float64))
+        + kernels
+        + RUNTIME
+        + _work(program, printers)
+        + ENTRY.format(entry=C_ENTRY)
+    )
 
 
 def _work(program: Program, printers: Sequence[_KernelPrinter]) -> str:
@@ -84,26 +80,23 @@ def _aligned(size: int) -> int:
     return -(-size // 64) * 64
 
 
-class _KernelPrinter:
+class _KernelPrinter(Writer):
     def __init__(self, program: Program, loops: LoopKernel) -> None:
+        super().__init__()
         self.program, self.loops, self.kernel = program, loops, loops.kernel
         self.arrays = loops.arrays()
-        self.accumulators = {acc.tile: acc for acc in self.kernel.accumulators}
+        self.expr = Expressions(self.arrays)
         self.kept: dict[Tile, int] = {}
         self.kept_bytes = 0
-        for acc in self.kernel.accumulators:
-            self.kept[acc.tile] = self.kept_bytes
-            self.kept_bytes += _aligned(_elements(acc.tile.axes) * acc.tile.dtype.itemsize)
+        for tile, array in loops.kept.items():
+            self.kept[tile] = self.kept_bytes
+            self.kept_bytes += _aligned(array.elements * tile.dtype.itemsize)
         self.heap: dict[Tile, int] = {}
         self.scratch_bytes = 0
         for tile, array in self.arrays.items():
-            if not array.on_stack:
+            if tile not in self.kept and not array.on_stack:
                 self.heap[tile] = self.scratch_bytes
                 self.scratch_bytes += _aligned(array.elements * tile.dtype.itemsize)
-        self.lines: list[str] = []
-        self.depth = 0
-        self.inline: dict[Tile, Statement] = {}
-        self.local: set[Tile] = set()
 
     # -- the functions of a kernel ----------------------------------------------------------
 
@@ -114,31 +107,32 @@ class _KernelPrinter:
             self._clear_function()
             self._join_function()
         if kernel.stream is not None:
-            self._open(f"static void {name}_pass(PARAMETERS) {{", kernel.body + kernel.preamble)
-            self._declare_accumulators(scalars=True)
-            self._part(self.loops.preamble)
-            stream = kernel.stream
-            i = stream.name
-            self._line(f"for (int64_t {i}0 = begin; {i}0 < end; {i}0 += {stream.block}) {{")
-            self.depth += 1
-            self._line(
+            with self.block(f"static void {name}_pass(PARAMETERS)"):
+                self._pass(kernel.stream)
+        if kernel.epilogue:
+            with self.block(f"static void {name}_finish(PARAMETERS)"):
+                self._declare(kernel.epilogue)
+                self._declare_accumulators(scalars=False)
+                self._declare_arrays(self.loops.epilogue)
+                self._part(self.loops.epilogue)
+        return "\n".join(self.lines) + "\n"
+
+    def _pass(self, stream: Axis) -> None:
+        kernel = self.kernel
+        self._declare(kernel.body + kernel.preamble)
+        self._declare_accumulators(scalars=True)
+        self._declare_arrays(self.loops.preamble)
+        self._part(self.loops.preamble)
+        self._declare_arrays(self.loops.body)
+        i = stream.name
+        with self.block(f"for (int64_t {i}0 = begin; {i}0 < end; {i}0 += {stream.block})"):
+            self.line(
                 f"const int64_t m_{i} = end - {i}0 < {stream.block} ? end - {i}0 : {stream.block};"
             )
             self._part(self.loops.body)
-            self._close()
-            for acc in kernel.accumulators:
-                if not acc.tile.axes:
-                    self._line(
-                        f"*({self._kept_type(acc)} *)(kept + {self.kept[acc.tile]}) = "
-                        f"{acc.tile.name};"
-                    )
-            self._close()
-        if kernel.epilogue:
-            self._open(f"static void {name}_finish(PARAMETERS) {{", kernel.epilogue)
-            self._declare_accumulators(scalars=False)
-            self._part(self.loops.epilogue)
-            self._close()
-        return "\n".join(self.lines) + "\n"
+        for acc in kernel.accumulators:
+            if not acc.tile.axes:
+                self.line(f"*{self._kept_pointer(acc)} = {acc.tile.name};")
 
     def call_lines(self) -> list[str]:
         """The lines that run this kernel within a step."""
@@ -148,7 +142,7 @@ class _KernelPrinter:
             return self._grid_lines(arguments)
         lines = ["{"]
         if kernel.stream is not None:
-            size = _size(kernel.stream.size)
+            size = size_text(kernel.stream.size)
             lines.append(f"    const int64_t begin = {size} * thread / threads;")
             lines.append(f"    const int64_t end = {size} * (thread + 1) / threads;")
             if kernel.accumulators:
@@ -167,7 +161,7 @@ class _KernelPrinter:
 
     def _grid_lines(self, arguments: str) -> list[str]:
         name, kernel = self.kernel.name, self.kernel
-        counts = [f"(({_size(a.size)} + {a.block - 1}) / {a.block})" for a in kernel.grid]
+        counts = [f"(({size_text(a.size)} + {a.block - 1}) / {a.block})" for a in kernel.grid]
         lines = [f"for (int64_t g = thread; g < {' * '.join(counts)}; g += threads) {{"]
         lines.append("    int64_t rest = g;")
         lines.append(f"    int64_t block[{len(counts)}];")
@@ -177,270 +171,177 @@ class _KernelPrinter:
         if kernel.accumulators:
             lines.append(f"    {name}_clear(kept);")
         if kernel.stream is not None:
-            size = _size(kernel.stream.size)
+            size = size_text(kernel.stream.size)
             lines.append(f"    {name}_pass({arguments}, block, 0, {size}, kept, scratch);")
         if kernel.epilogue:
             lines.append(f"    {name}_finish({arguments}, block, 0, 0, kept, scratch);")
         return [*lines, "}", "barrier(call);"]
 
-    def _open(self, head: str, statements: Iterable[Statement]) -> None:
-        self._line(head)
-        self.depth += 1
+    # -- declarations -----------------------------------------------------------------------
+
+    def _declare(self, statements: Iterable[Statement]) -> None:
+        """Pointers to the buffers that the statements touch, sizes, and the grid's block."""
+        statements = list(statements)
         written = {s.address.buffer for s in statements if isinstance(s, Store)}
         read = {s.address.buffer for s in statements if isinstance(s, Load)}
         for k, buffer in enumerate(self.program.buffers):
             if buffer.name in written | read:
                 constant = "" if buffer.name in written else "const "
                 kind = f"{constant}{C_TYPES[buffer.dtype.name]}"
-                self._line(f"{kind} *restrict const {buffer.name}_ptr = buffers[{k}];")
-        for line in _sizes(self.program):
-            self._line(line)
+                self.line(f"{kind} *restrict const {buffer.name}_ptr = buffers[{k}];")
+        for text in _sizes(self.program):
+            self.line(text)
         for k, axis in enumerate(self.kernel.grid):
-            n = axis.name
-            self._line(f"const int64_t {n}0 = block[{k}];")
-            self._line(
-                f"const int64_t m_{n} = {_size(axis.size)} - {n}0 < {axis.block} ? "
-                f"{_size(axis.size)} - {n}0 : {axis.block};"
+            n, size = axis.name, size_text(axis.size)
+            self.line(f"const int64_t {n}0 = block[{k}];")
+            self.line(
+                f"const int64_t m_{n} = {size} - {n}0 < {axis.block} ? {size} - {n}0 : "
+                f"{axis.block};"
             )
 
-    def _close(self) -> None:
-        self.depth -= 1
-        self._line("}")
-
-    def _kept_type(self, acc: Accumulator) -> str:
-        return C_TYPES[acc.tile.dtype.name]
+    def _kept_pointer(self, acc: Accumulator) -> str:
+        return f"({C_TYPES[acc.tile.dtype.name]} *)(kept + {self.kept[acc.tile]})"
 
     def _declare_accumulators(self, *, scalars: bool) -> None:
         for acc in self.kernel.accumulators:
-            kind, at = self._kept_type(acc), self.kept[acc.tile]
+            kind, place = C_TYPES[acc.tile.dtype.name], self._kept_pointer(acc)
             if acc.tile.axes:
-                self._line(f"{kind} *restrict const {acc.tile.name} = ({kind} *)(kept + {at});")
+                self.line(f"{kind} *restrict const {acc.tile.name} = {place};")
             else:
-                self._line(
-                    f"{'' if scalars else 'const '}{kind} {acc.tile.name} = "
-                    f"*({kind} *)(kept + {at});"
-                )
+                constant = "" if scalars else "const "
+                self.line(f"{constant}{kind} {acc.tile.name} = *{place};")
+
+    def _declare_arrays(self, part: Part) -> None:
+        for tile, array in part.arrays.items():
+            if tile in self.kept:
+                continue
+            kind = C_TYPES[tile.dtype.name]
+            zero = " = {0}" if array.padded else ""
+            if not array.axes:
+                self.line(f"{kind} {tile.name};")
+            elif array.on_stack:
+                self.line(f"_Alignas(64) {kind} {tile.name}[{array.elements}]{zero};")
+            else:
+                place = f"({kind} *)(scratch + {self.heap[tile]})"
+                self.line(f"{kind} *restrict const {tile.name} = {place};")
+                if zero:
+                    self.line(f"memset({tile.name}, 0, sizeof({kind}) * {array.elements});")
 
     def _clear_function(self) -> None:
-        self._line(f"static void {self.kernel.name}_clear(char *kept) {{")
-        self.depth += 1
-        for acc in self.kernel.accumulators:
-            kind = self._kept_type(acc)
-            self._line(f"for (int64_t e = 0; e < {_elements(acc.tile.axes)}; e++)")
-            self._line(
-                f"    (({kind} *)(kept + {self.kept[acc.tile]}))[e] = "
-                f"{_literal(acc.identity, acc.tile.dtype)};"
-            )
-        self._close()
+        with self.block(f"static void {self.kernel.name}_clear(char *kept)"):
+            for acc in self.kernel.accumulators:
+                count = self.arrays[acc.tile].elements
+                with self.block(f"for (int64_t e = 0; e < {count}; e++)"):
+                    value = literal(acc.identity, acc.tile.dtype)
+                    self.line(f"({self._kept_pointer(acc)})[e] = {value};")
 
     def _join_function(self) -> None:
-        self._line(f"static void {self.kernel.name}_join(char *kept, const char *other) {{")
-        self.depth += 1
-        for acc in self.kernel.accumulators:
-            kind, at = self._kept_type(acc), self.kept[acc.tile]
-            self._line(f"for (int64_t e = 0; e < {_elements(acc.tile.axes)}; e++) {{")
-            self._line(f"    {kind} *mine = ({kind} *)(kept + {at}) + e;")
-            self._line(f"    const {kind} theirs = ((const {kind} *)(other + {at}))[e];")
-            joined = spell_c(acc.op, acc.tile.dtype, acc.tile.dtype, "*mine", "theirs")
-            self._line(f"    *mine = {bare(joined)};")
-            self._line("}")
-        self._close()
-
-    def _line(self, text: str) -> None:
-        self.lines.append("    " * self.depth + text)
+        with self.block(f"static void {self.kernel.name}_join(char *kept, const char *other)"):
+            for acc in self.kernel.accumulators:
+                kind = C_TYPES[acc.tile.dtype.name]
+                count = self.arrays[acc.tile].elements
+                with self.block(f"for (int64_t e = 0; e < {count}; e++)"):
+                    self.line(f"{kind} *mine = {self._kept_pointer(acc)} + e;")
+                    offset = self.kept[acc.tile]
+                    self.line(f"const {kind} theirs = ((const {kind} *)(other + {offset}))[e];")
+                    joined = spell_c(acc.op, acc.tile.dtype, acc.tile.dtype, "*mine", "theirs")
+                    self.line(f"*mine = {bare(joined)};")
 
     # -- nests ------------------------------------------------------------------------------
 
     def _part(self, part: Part) -> None:
-        self.inline.update(part.inline)
-        for tile, array in part.arrays.items():
-            kind = C_TYPES[tile.dtype.name]
-            if not array.axes:
-                self._line(f"{kind} {tile.name};")
-            elif array.on_stack:
-                self._line(f"_Alignas(64) {kind} {tile.name}[{array.elements}];")
-            else:
-                self._line(
-                    f"{kind} *restrict const {tile.name} = ({kind} *)(scratch + {self.heap[tile]});"
-                )
+        self.expr.inline.update(part.inline)
         for nest in part.nests:
-            self._nest(nest)
-
-    def _extent(self, axis: Axis) -> str:
-        return f"m_{axis.name}" if axis.role is not AxisRole.TILE else str(axis.block)
-
-    def _loop(self, axis: Axis) -> None:
-        n = axis.name
-        if axis.role is AxisRole.TILE:
-            self._line(f"for (int64_t {n} = 0; {n} < {axis.block}; {n}++) {{")
-            self.depth += 1
-        else:
-            self._line(f"for (int64_t {n}_ = 0; {n}_ < m_{n}; {n}_++) {{")
-            self.depth += 1
-            self._line(f"const int64_t {n} = {n}0 + {n}_;")
+            if nest.product is not None:
+                ProductPrinter(nest.product, self.expr, self).run()
+            else:
+                self._nest(nest)
 
     def _nest(self, nest: Nest) -> None:
         joins = [s for s in nest.statements if isinstance(s, (Reduce, Contract))]
-        running = [s for s in joins if joined_innermost(nest, s) and s.out.axes]
+        inner = nest.axes[-1] if nest.axes else None
+        running = [s for s in joins if inner in s.axes and s.out.axes]
         whole = [s for s in running if len(s.axes) == 1 and s.into is None]
         for join in joins:
             if join.into is None and join not in whole:
                 self._start(join)
-        for axis in nest.axes[:-1]:
-            self._loop(axis)
-        for join in running:
-            start = _identity(join) if join in whole else self._place(join.out)
-            self._line(f"{C_TYPES[join.out.dtype.name]} sum_{join.out.name} = {start};")
-        if nest.axes:
-            self._loop(nest.axes[-1])
-        self.local = set()
-        for s in nest.statements:
-            self._statement(s, s in running)
-        self.local = set()
-        if nest.axes:
-            self._close()
-        for join in running:
-            self._line(f"{self._place(join.out)} = sum_{join.out.name};")
-        for _ in nest.axes[:-1]:
-            self._close()
+        with ExitStack() as loops:
+            for axis in nest.axes[:-1]:
+                loops.enter_context(self.loop(axis))
+            for join in running:
+                start = _identity(join) if join in whole else self.expr.place(join.out)
+                self.line(f"{C_TYPES[join.out.dtype.name]} sum_{join.out.name} = {start};")
+            with ExitStack() as innermost:
+                if inner is not None:
+                    sums = [
+                        self._target(s, running)
+                        for s in joins
+                        if inner in s.axes and _operator(s) == "add"
+                    ]
+                    self._vectorise(nest, inner, sums)
+                    innermost.enter_context(self.loop(inner))
+                self.expr.local = set()
+                for s in nest.statements:
+                    self._statement(s, running)
+                self.expr.local = set()
+            for join in running:
+                self.line(f"{self.expr.place(join.out)} = sum_{join.out.name};")
+
+    def _vectorise(self, nest: Nest, inner: Axis, sums: list[str]) -> None:
+        """Ask for vectors, whose sums may be taken in any fixed order."""
+        if any(
+            isinstance(s, (Reduce, Contract)) and inner in s.axes and _operator(s) != "add"
+            for s in nest.statements
+        ):
+            return
+        reduction = f" reduction(+:{', '.join(sums)})" if sums else ""
+        self.line(f"#pragma omp simd{reduction}")
+
+    def _target(self, s: Reduce | Contract, running: Sequence[Reduce | Contract]) -> str:
+        return f"sum_{s.out.name}" if s in running else self.expr.place(s.out)
 
     def _start(self, s: Reduce | Contract) -> None:
         """Set what a sum is joined into to the identity."""
-        value = _identity(s)
         if not s.out.axes:
-            self._line(f"{s.out.name} = {value};")
+            self.line(f"{s.out.name} = {_identity(s)};")
             return
-        array = self.arrays[s.out]
-        for axis in array.axes:
-            self._loop(axis)
-        self._line(f"{self._place(s.out)} = {value};")
-        for _ in array.axes:
-            self._close()
+        with ExitStack() as loops:
+            for axis in self.arrays[s.out].axes:
+                loops.enter_context(self.loop(axis))
+            self.line(f"{self.expr.place(s.out)} = {_identity(s)};")
 
-    def _statement(self, s: Statement, running: bool) -> None:
+    def _statement(self, s: Statement, running: Sequence[Reduce | Contract]) -> None:
+        value = self.expr.value
         match s:
             case Map(out=out, op=op, args=args):
-                text = spell_c(op, out.dtype, args[-1].dtype, *(self._value(a) for a in args))
+                text = spell_c(op, out.dtype, args[-1].dtype, *(value(a) for a in args))
                 self._assign(out, bare(text))
             case Load(out=out, address=address):
-                self._assign(out, self._read(address, out.dtype))
-            case Store(value=value, address=address):
-                self._line(f"{self._element(address)} = {self._value(value)};")
+                self._assign(out, self.expr.read(address, out.dtype))
+            case Store(value=stored, address=address):
+                self.line(f"{self.expr.element(address)} = {value(stored)};")
             case Reduce(out=out, source=source, op=op):
-                self._join(out, op, self._value(source), running)
+                self._join(self._target(s, running), out, op, value(source))
             case Contract(out=out, a=a, b=b):
-                self._join(out, "add", f"{self._value(a)} * {self._value(b)}", running)
+                self._join(self._target(s, running), out, "add", f"{value(a)} * {value(b)}")
 
     def _assign(self, out: Tile, text: str) -> None:
-        if out in self.arrays:
-            self._line(f"{self._place(out)} = {text};")
-            if out.axes:
-                return
+        if out not in self.arrays:
+            self.line(f"const {C_TYPES[out.dtype.name]} {out.name} = {text};")
+            self.expr.local.add(out)
         else:
-            self._line(f"const {C_TYPES[out.dtype.name]} {out.name} = {text};")
-            self.local.add(out)
+            self.line(f"{self.expr.place(out)} = {text};")
 
-    def _join(self, out: Tile, op: str, text: str, running: bool) -> None:
-        target = f"sum_{out.name}" if running else self._place(out)
+    def _join(self, target: str, out: Tile, op: str, text: str) -> None:
         if op == "add":
-            self._line(f"{target} += {text};")
+            self.line(f"{target} += {text};")
         else:
-            self._line(f"{target} = {bare(spell_c(op, out.dtype, out.dtype, target, text))};")
+            self.line(f"{target} = {bare(spell_c(op, out.dtype, out.dtype, target, text))};")
 
-    # -- expressions ------------------------------------------------------------------------
 
-    def _value(self, tile: Tile) -> str:
-        """The value of `tile` at the present position of the loops."""
-        source = self.inline.get(tile)
-        match source:
-            case None:
-                return tile.name if tile in self.local else self._place(tile)
-            case Fill(value=value):
-                return _literal(value, tile.dtype)
-            case SizeOf(size=size):
-                return f"((int64_t){_size(size)})"
-            case Position():
-                return tile.axes[0].name
-            case Map(args=(x,)):
-                return self._value(x)
-            case Load(address=address):
-                return self._read(address, tile.dtype)
-            case _:
-                raise AssertionError(f"{source!r} is never inline")
-
-    def _place(self, tile: Tile) -> str:
-        """The element of an array or an accumulator."""
-        if not tile.axes:
-            return tile.name
-        array = self.arrays.get(tile)
-        axes = array.axes if array is not None else tile.axes
-        text, stride = [], 1
-        for axis in reversed(axes):
-            local = axis.name if axis.role is AxisRole.TILE else f"{axis.name}_"
-            text.append(local if stride == 1 else f"{local} * {stride}")
-            stride *= axis.block
-        return f"{tile.name}[{' + '.join(reversed(text))}]"
-
-    def _read(self, address: Address, dtype: DType) -> str:
-        conditions = []
-        for term in address.terms:
-            if term.length is not None:
-                assert term.axis is not None
-                place = f"({term.axis.name} - {term.shift})"
-                if abs(term.step) != 1:
-                    conditions.append(f"{place} % {abs(term.step)} == 0")
-                conditions.append(f"{place} / {term.step} >= 0")
-                conditions.append(f"{place} / {term.step} < {_size(term.length)}")
-        element = self._element(address)
-        if not conditions:
-            return element
-        return f"({' && '.join(conditions)} ? {element} : {_literal(0, dtype)})"
-
-    def _element(self, address: Address) -> str:
-        parts = [] if address.offset == 0 else [_size(address.offset)]
-        for term in address.terms:
-            if term.at is not None:
-                text = self._value(term.at)
-            else:
-                assert term.axis is not None
-                text = term.axis.name
-            if term.shift:
-                text = f"({text} - {term.shift})"
-            if term.step != 1:
-                text = f"({text} / {term.step})"
-            parts.append(text if term.stride == 1 else f"{text} * {_size(term.stride)}")
-        return f"{address.buffer}_ptr[{' + '.join(parts) or '0'}]"
+def _operator(s: Reduce | Contract) -> str:
+    return s.op if isinstance(s, Reduce) else "add"
 
 
 def _identity(s: Reduce | Contract) -> str:
-    return _literal(s.identity if isinstance(s, Reduce) else 0, s.out.dtype)
-
-
-def _elements(axes: Sequence[Axis]) -> int:
-    total = 1
-    for axis in axes:
-        total *= axis.block
-    return total
-
-
-def _size(size: Size) -> str:
-    plain = size >= 0 if isinstance(size, int) else size.is_symbol
-    return str(size) if plain else f"({size})"
-
-
-def _literal(value: float | int | bool, dtype: DType) -> str:
-    if not dtype.is_float:
-        return f"INT64_C({int(value)})" if dtype.itemsize == 8 else str(int(value))
-    number = float(np.asarray(value, dtype.numpy))
-    if number != number:
-        return "NAN"
-    if number in (float("inf"), float("-inf")):
-        return "INFINITY" if number > 0 else "(-INFINITY)"
-    text = repr(number if dtype.name == "float64" else float(np.float32(number)))
-    if dtype.name == "float32":
-        # The shortest decimal that reads back as the same float.
-        text = str(np.float32(number))
-        text = text if any(c in text for c in ".en") else text + ".0"
-    suffix = "" if dtype.name == "float64" else "f"
-    literal = text + suffix
-    return f"({literal})" if number < 0 or literal.startswith("-") else literal
+    return literal(s.identity if isinstance(s, Reduce) else 0, s.out.dtype)

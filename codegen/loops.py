@@ -4,12 +4,13 @@ which order the loops run. Lowered from the tile IR; the C printer only spells i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 
 from graphir.sizes import Dim, Size
 
+from .products import Product, load_stride, plan_product, resolve
 from .tile import (
-    Accumulator,
     Address,
     Axis,
     AxisRole,
@@ -34,18 +35,32 @@ _ON_STACK = 1 << 14  # elements; larger arrays come from the call's memory
 
 @dataclass(frozen=True, eq=False)
 class Array:
-    """Memory for a tile: `axes` from the slowest to the fastest index, extents from the blocks."""
+    """Memory for a tile: `axes` from the slowest to the fastest index, extents from the blocks.
+
+    The fastest extent is rounded up to whole vectors of `lanes`; the padding holds zeros.
+    """
 
     tile: Tile
     axes: tuple[Axis, ...]
+    lanes: int = 1
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """Elements along each axis, with the padding."""
+        if not self.axes:
+            return ()
+        *slow, fast = (a.block for a in self.axes)
+        return (*slow, -(-fast // self.lanes) * self.lanes)
 
     @property
     def elements(self) -> int:
         """How many elements it holds."""
-        total = 1
-        for axis in self.axes:
-            total *= axis.block
-        return total
+        return prod(self.extents)
+
+    @property
+    def padded(self) -> bool:
+        """Whether it has padding."""
+        return bool(self.axes) and self.extents[-1] != self.axes[-1].block
 
     @property
     def on_stack(self) -> bool:
@@ -56,9 +71,9 @@ class Array:
         """Elements between neighbours along each axis."""
         found: dict[Axis, int] = {}
         step = 1
-        for axis in reversed(self.axes):
+        for axis, count in zip(reversed(self.axes), reversed(self.extents), strict=True):
             found[axis] = step
-            step *= axis.block
+            step *= count
         return found
 
 
@@ -69,6 +84,7 @@ class Nest:
     axes: tuple[Axis, ...]
     statements: list[Statement]
     closed: bool = False  # a contraction has its nest to itself
+    product: Product | None = None  # how that contraction is blocked
 
 
 @dataclass(eq=False)
@@ -82,31 +98,123 @@ class Part:
 
 @dataclass(eq=False)
 class LoopKernel:
-    """A kernel for the C target."""
+    """A kernel for the C target. `kept` holds the accumulators' arrays."""
 
     kernel: TileKernel
     preamble: Part
     body: Part
     epilogue: Part
+    kept: dict[Tile, Array]
+    vector_bytes: int
 
     def arrays(self) -> dict[Tile, Array]:
         """All arrays by tile."""
-        return {**self.preamble.arrays, **self.body.arrays, **self.epilogue.arrays}
+        parts = (self.preamble, self.body, self.epilogue)
+        return {t: a for p in parts for t, a in p.arrays.items()} | self.kept
 
 
-def lower_loops(kernel: TileKernel) -> LoopKernel:
-    """The loop nests of a tile kernel."""
-    accumulators = {acc.tile for acc in kernel.accumulators}
-    preamble = _Builder({}, accumulators).build(kernel.preamble, _used_in(kernel.body))
-    body = _Builder(preamble.inline, accumulators).build(kernel.body, frozenset())
-    epilogue = _Builder({**preamble.inline}, accumulators).build(kernel.epilogue, frozenset())
-    made = LoopKernel(kernel, preamble, body, epilogue)
-    arrays = {**made.arrays(), **{t: Array(t, t.axes) for t in accumulators}}
+def lower_loops(kernel: TileKernel, vector_bytes: int) -> LoopKernel:
+    """The loop nests of a tile kernel, for vectors of so many bytes."""
+    kept = {acc.tile: _array(acc.tile, acc.tile.axes, vector_bytes) for acc in kernel.accumulators}
+    preamble = _Builder({}, kept, vector_bytes).build(kernel.preamble, _used_in(kernel.body))
+    body = _Builder(preamble.inline, kept, vector_bytes).build(kernel.body, frozenset())
+    epilogue = _Builder({}, kept, vector_bytes).build(kernel.epilogue, frozenset())
+    made = LoopKernel(kernel, preamble, body, epilogue, kept, vector_bytes)
+    inline = dict(preamble.inline)
     for part in (preamble, body, epilogue):
-        inline = {**preamble.inline, **part.inline}
+        inline.update(part.inline)
+        # What does not change along the stream is copied once, before it.
+        early = preamble if part is body else part
+        _Blocking(made, part, early, inline).run()
+    arrays = made.arrays()
+    for part in (preamble, body, epilogue):
         for nest in part.nests:
-            nest.axes = loop_order(nest, arrays, inline)
+            if nest.product is None:
+                nest.axes = loop_order(nest, arrays, inline)
     return made
+
+
+def _array(tile: Tile, axes: tuple[Axis, ...], vector_bytes: int) -> Array:
+    return Array(tile, axes, vector_bytes // tile.dtype.itemsize)
+
+
+class _Blocking:
+    """Chooses the form of each contraction of a part, and the copies that it needs."""
+
+    def __init__(
+        self, made: LoopKernel, part: Part, early: Part, inline: Mapping[Tile, Statement]
+    ) -> None:
+        self.made, self.part, self.early, self.inline = made, part, early, inline
+        self.arrays = made.arrays()
+        self.packs: dict[tuple[Tile, tuple[Axis, ...]], Tile] = {}
+
+    def run(self) -> None:
+        """Fill in `Nest.product` wherever a contraction has a blocked form."""
+        placed: list[Nest] = []
+        for nest in self.part.nests:
+            first = nest.statements[0]
+            if isinstance(first, Contract):
+                nest.product = self._plan(first, placed)
+            placed.append(nest)
+        self.part.nests = placed
+
+    def _plan(self, s: Contract, placed: list[Nest]) -> Product | None:
+        lanes = self.made.vector_bytes // max(s.out.dtype.itemsize, 1)
+        widest = max((a.block for a in (*s.a.axes, *s.b.axes)), default=1)
+        while lanes > 4 and lanes >= 2 * widest:
+            lanes //= 2
+        product = plan_product(s, lanes, self._stride, self._out_stride, self._packable)
+        if product is None:
+            return None
+        if s.into is not None:
+            self.made.kept[s.out] = _array(s.out, product.out_order, self.made.vector_bytes)
+        sides = {"right": product.right, "left": product.left}
+        for side in ("right", "left") if product.inner else ("right",):
+            tile = sides[side]
+            if not self._direct(tile, product):
+                sides[side] = self._pack(tile, product, placed)
+        return replace(product, left=sides["left"], right=sides["right"])
+
+    def _stride(self, tile: Tile, axis: Axis) -> int | None:
+        found = resolve(tile, self.inline)
+        if isinstance(found, Load):
+            return load_stride(found.address.terms, axis)
+        if found is None or found not in self.arrays:
+            return None
+        return self.arrays[found].strides().get(axis, 0)
+
+    def _out_stride(self, tile: Tile, axis: Axis) -> int | None:
+        if tile in self.made.kept:
+            return None
+        return self.arrays[tile].strides().get(axis, 0) if tile in self.arrays else None
+
+    def _varies(self, tile: Tile) -> bool:
+        return any(a.role is AxisRole.STREAM for a in tile.axes)
+
+    def _packable(self, tile: Tile) -> bool:
+        """What is computed once may be copied; rows may not, for that would cost a pass."""
+        return not self._varies(tile)
+
+    def _direct(self, tile: Tile, product: Product) -> bool:
+        """Whether the operand is read where it lies: in order, and without a ragged end."""
+        if self._stride(tile, product.vector) != 1:
+            return False
+        whole = product.vector.block % product.lanes == 0
+        found = resolve(tile, self.inline)
+        return whole or self._varies(tile) or not isinstance(found, Load)
+
+    def _pack(self, tile: Tile, product: Product, placed: list[Nest]) -> Tile:
+        layout = (*(a for a in tile.axes if a is not product.vector), product.vector)
+        key = (tile, layout)
+        if key not in self.packs:
+            packed = Tile(f"{tile.name}_packed{len(self.packs)}", tile.axes, tile.dtype, tile.node)
+            self.packs[key] = packed
+            array = _array(packed, layout, self.made.vector_bytes)
+            self.early.arrays[packed] = array
+            self.arrays[packed] = array
+            nest = Nest(tile.axes, [Map(packed, "copy", (tile,))])
+            (placed if self.early is self.part else self.early.nests).append(nest)
+        return self.packs[key]
 
 
 def _used_in(statements: Sequence[Statement]) -> frozenset[Tile]:
@@ -130,7 +238,10 @@ def accesses(statement: Statement, inline: Mapping[Tile, Statement]) -> list[Til
 
 
 class _Builder:
-    def __init__(self, inline: Mapping[Tile, Statement], accumulators: Iterable[Tile]) -> None:
+    def __init__(
+        self, inline: Mapping[Tile, Statement], accumulators: Iterable[Tile], vector_bytes: int
+    ) -> None:
+        self.vector_bytes = vector_bytes
         self.inline = dict(inline)
         self.outer = set(inline)
         self.nests: list[Nest] = []
@@ -246,7 +357,11 @@ class _Builder:
             for x in [tile] if source is None else accesses(source, self.inline):
                 if isinstance(x, Tile) and x in self.home:
                     needed[x] = None
-        return {t: Array(t, _layout(t.axes)) for t in needed if t not in self.accumulators}
+        return {
+            t: _array(t, _layout(t.axes), self.vector_bytes)
+            for t in needed
+            if t not in self.accumulators
+        }
 
 
 def _layout(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
@@ -303,13 +418,3 @@ def loop_order(
     rest = [a for a in nest.axes if a is not inner]
     rest.sort(key=lambda a: a.role is not AxisRole.STREAM)
     return (*rest, inner)
-
-
-def joined_innermost(nest: Nest, statement: Reduce | Contract) -> bool:
-    """Whether the innermost loop is one that `statement` sums over."""
-    return bool(nest.axes) and nest.axes[-1] in statement.axes
-
-
-def accumulator_tiles(kernel: TileKernel) -> dict[Tile, Accumulator]:
-    """Accumulators by tile."""
-    return {acc.tile: acc for acc in kernel.accumulators}

@@ -70,6 +70,7 @@ class Lowering:
         name: str,
         walk: Walk,
         nodes: Sequence[Node],
+        written: Sequence[Node],
         axes: AxisMap,
         stored: Mapping[Node, Buffer],
         machine: Machine,
@@ -80,7 +81,7 @@ class Lowering:
         self.machine, self.names, self.order = machine, names, order
         self.nodes = list(nodes)
         self.computed = set(nodes)
-        self.axes = Blocks.choose(nodes, walk, axes, machine).axes
+        self.axes = Blocks.choose(nodes, written, walk, axes, machine).axes
         self.sections: dict[Section, list[Statement]] = {s: [] for s in Section}
         self.memo: dict[tuple[Section, Node], Tile] = {}
         self.loads: dict[tuple[Section, Address, tuple[Axis, ...]], Tile] = {}
@@ -120,9 +121,6 @@ class Lowering:
         section = self._section(node, asked)
         if (section, node) in self.memo:
             return self.memo[section, node]
-        early = self.memo.get((Section.PREAMBLE, node))
-        if early is not None and node.kind in (Kind.REDUCTION, Kind.CONTRACTION):
-            return early
         if node not in self.computed or node in self.stored:
             place = view(node, self.stored)
             if place is not None and (node in self.stored or not self._aliased(node)):

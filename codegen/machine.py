@@ -18,6 +18,7 @@ class Machine:
         block_elements: elements of the widest tile of one stream block.
         block_rows: bounds of the stream block.
         dot_size: smallest extent for which a contraction uses the matrix unit; 0 for none.
+        vector_bytes: of a vector register; 0 where the target's compiler sees to it.
     """
 
     name: str
@@ -27,11 +28,12 @@ class Machine:
     block_elements: int
     block_rows: tuple[int, int]
     dot_size: int
+    vector_bytes: int
 
 
 # A CPU core: a block of 64 rows or more keeps its tiles within L2; weights may be re-read from
 # L2/L3, so the limits are generous.
-CPU = Machine("c", False, 1 << 22, 1 << 23, 1 << 16, (16, 256), 0)
+CPU = Machine("c", False, 1 << 22, 1 << 23, 1 << 16, (16, 256), 0, 64)
 
 # A GPU program: weights and accumulators live in registers and shared memory.
-GPU = Machine("triton", True, 1 << 14, 1 << 15, 1 << 13, (16, 256), 16)
+GPU = Machine("triton", True, 1 << 14, 1 << 15, 1 << 13, (16, 256), 16, 0)

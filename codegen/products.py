@@ -137,34 +137,69 @@ def _candidates(s: Contract, lanes: int) -> list[Product]:
         both = [a for a in left.axes if a in right.axes and a not in s.axes]
         for vector in free_right:
             rows = max(free_left, key=lambda a: a.block, default=None)
-            outside = [*both, *(a for a in free_left if a is not rows),
-                       *(a for a in free_right if a is not vector)]
+            outside = [
+                *both,
+                *(a for a in free_left if a is not rows),
+                *(a for a in free_right if a is not vector),
+            ]
             wide = _vectors(vector, lanes)
             vectors = min(wide, 4 if rows is not None else 8)
-            vectors = max(v for v in range(1, vectors + 1) if wide % v == 0 or v <= vectors // 2
-                          or v == vectors)
+            vectors = max(
+                v
+                for v in range(1, vectors + 1)
+                if wide % v == 0 or v <= vectors // 2 or v == vectors
+            )
             block = _block(rows, min(_HELD // vectors, 12), 4 if vectors > 1 else 8)
             held = block * vectors
             chains = 1 if held >= 8 else (2 if held >= 4 else 4)
-            found.append(Product(
-                s, lanes, vector, False, rows, block, None, vectors, _rows_first(outside),
-                _summed(s, None), left, right, chains,
-            ))
+            found.append(
+                Product(
+                    s,
+                    lanes,
+                    vector,
+                    False,
+                    rows,
+                    block,
+                    None,
+                    vectors,
+                    _rows_first(outside),
+                    _summed(s, None),
+                    left,
+                    right,
+                    chains,
+                )
+            )
         for vector in s.axes:
             if vector not in left.axes or vector not in right.axes:
                 continue
             rows = max(free_left, key=lambda a: a.block, default=None)
             columns = max(free_right, key=lambda a: a.block, default=None)
-            outside = [*both, *(a for a in free_left if a is not rows),
-                       *(a for a in free_right if a is not columns)]
+            outside = [
+                *both,
+                *(a for a in free_left if a is not rows),
+                *(a for a in free_right if a is not columns),
+            ]
             column_block = _block(columns, 6, 4)
             row_block = _block(rows, _HELD // column_block, 4)
             if columns is not None:
                 row_block = min(row_block, 4)
-            found.append(Product(
-                s, lanes, vector, True, rows, row_block, columns, column_block,
-                _rows_first(outside), _summed(s, vector), left, right, 1,
-            ))
+            found.append(
+                Product(
+                    s,
+                    lanes,
+                    vector,
+                    True,
+                    rows,
+                    row_block,
+                    columns,
+                    column_block,
+                    _rows_first(outside),
+                    _summed(s, vector),
+                    left,
+                    right,
+                    1,
+                )
+            )
     return found
 
 

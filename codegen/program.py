@@ -11,6 +11,8 @@ from graphir.dtypes import DType
 from graphir.graph import Node
 from graphir.sizes import Shape, Size, evaluate
 
+from .machine import CPU, Machine
+
 if TYPE_CHECKING:
     from .tile import TileKernel
 
@@ -94,6 +96,7 @@ class Program:
         loop: the batch loop, if any.
         outputs: for each output of the graph the name of the buffer that holds it.
         decisions: what the scheduler chose and refused, and why.
+        machine: what it was scheduled for.
     """
 
     name: str
@@ -103,6 +106,7 @@ class Program:
     loop: BatchLoop | None
     outputs: tuple[str, ...]
     decisions: tuple[Decision, ...] = ()
+    machine: Machine = CPU
 
     def buffer(self, name: str) -> Buffer:
         """The buffer of that name."""

@@ -17,7 +17,7 @@ from graphir.graph import Graph, Node
 from graphir.opdef import Kind
 from graphir.sizes import Dim, evaluate, numel
 
-from .axes import AxisMap, name_axes
+from .axes import AxisMap, name_axes, varies
 from .bindings import Bindings, identifier
 from .blocks import Walk
 from .hoist import hoist
@@ -64,16 +64,13 @@ def choose_stream(graph: Graph, axes: AxisMap) -> int | None:
     """The axis along which most of the data lies; None where everything is small."""
     weight: dict[int, int] = {}
     for node in graph.live():
-        if node.kind is not Kind.SOURCE or node.op == "iota":
-            continue
         elements = evaluate(numel(node.shape), graph.hints)
-        for a in set(axes.of[node]):
+        for dim, a in enumerate(axes.of[node]):
+            if not varies(node, dim):
+                continue
             # A size known only at run time can be anything: it is streamed whatever it was first.
             bonus = 1 << 40 if isinstance(axes.size[a], Dim) else 0
             weight[a] = weight.get(a, 0) + elements * node.dtype.itemsize + bonus
-    unknown = [a for a in axes.size if isinstance(axes.size[a], Dim)]
-    for a in unknown:
-        weight.setdefault(a, 1 << 40)
     best = max(sorted(weight), key=lambda a: weight[a], default=None)
     if best is None or (isinstance(axes.size[best], int) and weight[best] < 1 << 14):
         return None
@@ -130,6 +127,7 @@ class _Scheduler:
             self.loop,
             tuple(self.memory.outputs),
             tuple(self.decisions),
+            self.machine,
         )
         verify_program(program)
         return program
@@ -228,6 +226,10 @@ class _Scheduler:
             if x not in attempt.stage:
                 return f"it needs %{x.id}, which a later kernel computes"
             stage = max(stage, attempt.stage[x], key=lambda s: s.value)
+        if _repeats(node, axes) and all(slot.node is not node for slot in self.slots):
+            # What only repeats a value runs along whatever axis its reader has.
+            attempt.stage[node] = stage
+            return None
         through_memory = node.op in ("reshape", "slice", "embed") and (node, 0) in axes.cuts
         if through_memory and view(node, self.stored) is None:
             return f"{axes.cuts[node, 0]}, which its memory's layout does not allow"
@@ -305,23 +307,32 @@ class _Scheduler:
                         stack.append(x)
         return seen
 
+    def _left_over_reads(self, attempt: _Attempt, needed: list[Node]) -> set[Node]:
+        """What the refused nodes need in memory."""
+        wanted: set[Node] = set()
+        for node in needed:
+            if node not in attempt.refused:
+                continue
+            for position, x in enumerate(node.inputs):
+                if (node, position) in self.axes.cuts:
+                    # What is only a view of something is written where that something is.
+                    if view(x, self.stored) is None:
+                        wanted.add(x)
+                    continue
+                while _repeats(x, self.axes):
+                    x = x.inputs[0]
+                if not self._recomputed(x, attempt):
+                    wanted.add(x)
+        return wanted
+
     def _to_write(self, attempt: _Attempt, needed: list[Node]) -> list[Node]:
         """Nodes of the attempt that must be in memory afterwards."""
-        wanted = {slot.node for slot in self.slots}
-        for node in needed:
-            if node in attempt.refused:
-                for position, x in enumerate(node.inputs):
-                    if (node, position) in self.axes.cuts:
-                        # What is only a view of something is written where that something is.
-                        if view(x, self.stored) is None:
-                            wanted.add(x)
-                    elif not self._recomputed(x, attempt):
-                        wanted.add(x)
         outputs = {slot.node for slot in self.slots}
+        later = self._left_over_reads(attempt, needed)
         return [
             n
             for n in needed
-            if n in wanted and n in attempt.stage and (n not in self.stored or n in outputs)
+            if n in attempt.stage and (n in outputs or (n in later and n not in self.stored))
         ]
 
     def _recomputed(self, node: Node, attempt: _Attempt) -> bool:
@@ -340,11 +351,13 @@ class _Scheduler:
 
     def _emit(self, attempt: _Attempt, needed: list[Node]) -> None:
         writes = self._to_write(attempt, needed)
+        later = self._left_over_reads(attempt, needed)
         taken = self._reachable(writes, attempt)
         lowering = Lowering(
             f"{identifier(self.name)}_{len(self.kernels)}",
             attempt.walk,
             taken,
+            writes,
             self.axes,
             self.stored,
             self.machine,
@@ -365,7 +378,7 @@ class _Scheduler:
                 ]
                 if whole:
                     made[node] = whole[0]
-                elif any(node in n.inputs for n in attempt.refused):
+                elif node in later:
                     made[node] = self.memory.scratch(node)
                     lowering.store(node, made[node])
         self.slots = [slot for slot in slots if slot.node not in writes]
@@ -401,3 +414,8 @@ class _Scheduler:
                 self.decisions.append(
                     Decision("refused", f"{kernel.name}: %{node.id} = {node.op}", reason)
                 )
+
+
+def _repeats(node: Node, axes: AxisMap) -> bool:
+    """Whether a node is nothing but another one, repeated along more axes."""
+    return node.op == "broadcast" and (node, 0) not in axes.cuts

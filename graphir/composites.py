@@ -9,12 +9,11 @@ from typing import Any, TypeAlias
 
 from . import dtypes
 from .dtypes import DType
-from .errors import DTypeError, ShapeError, UnsupportedError, user_location
-from .graph import IndexRange
-from .layout import axis_of, move_axis, reshape, unsqueeze
-from .ops.elementwise import full_like, zeros_like
+from .errors import DTypeError, UnsupportedError
+from .layout import reshape
+from .ops.elementwise import zeros_like
 from .products import linear, matmul
-from .sizes import Dim, Size, format_shape, numel
+from .sizes import Dim, numel
 from .value import (
     Value,
     binary,
@@ -24,7 +23,6 @@ from .value import (
     lift_all,
     normalise_axes,
     reduce,
-    require_equal,
     result_dtype,
     unary,
 )
@@ -93,8 +91,9 @@ def clamp(x: Value, min: Any = None, max: Any = None) -> Value:
         DTypeError: without any limit.
     """
     if min is None and max is None:
-        raise DTypeError("clamp: at least one of min and max is needed",
-                         hint="give a limit: x.clamp(min=0.0)")
+        raise DTypeError(
+            "clamp: at least one of min and max is needed", hint="give a limit: x.clamp(min=0.0)"
+        )
     if min is not None:
         x = where(binary("lt", x, min), min, x)
     return x if max is None else where(binary("gt", x, max), max, x)
@@ -134,6 +133,16 @@ def _finite(x: Value) -> Value:
     return where(binary("eq", abs(x), inf), zeros_like(x), x)
 
 
+def any(x: Value, dim: Axes = None, keepdim: bool = False) -> Value:
+    """Whether some element along `dim` is not zero."""
+    return reduce("amax", cast(x, dtypes.bool_), dim, keepdim)
+
+
+def all(x: Value, dim: Axes = None, keepdim: bool = False) -> Value:
+    """Whether no element along `dim` is zero."""
+    return reduce("amin", cast(x, dtypes.bool_), dim, keepdim)
+
+
 # -- reductions --------------------------------------------------------------------------------
 
 
@@ -169,8 +178,10 @@ def mean(x: Value, dim: Axes = None, keepdim: bool = False, dtype: DType | None 
     """
     x = cast(x, dtype) if dtype else x
     if not x.element.is_float:
-        raise DTypeError(f"mean: a floating-point value is expected, got {x.element}",
-                         hint="convert it first, e.g. x.float().mean()")
+        raise DTypeError(
+            f"mean: a floating-point value is expected, got {x.element}",
+            hint="convert it first, e.g. x.float().mean()",
+        )
     return reduce("sum", x, dim, keepdim) / count(x, dim)
 
 
@@ -198,8 +209,9 @@ def logsumexp(x: Value, dim: Axes, keepdim: bool = False) -> Value:
     shift = _finite(stop_gradient(reduce("amax", x, dim, keepdim=True)))
     out = unary("log", reduce("sum", unary("exp", x - shift), dim, keepdim=True)) + shift
     over = normalise_axes("logsumexp", dim, x.ndim)
-    return out if keepdim else reshape(
-        out, tuple(s for i, s in enumerate(out.sizes) if i not in over))
+    return (
+        out if keepdim else reshape(out, tuple(s for i, s in enumerate(out.sizes) if i not in over))
+    )
 
 
 def _shifted(name: str, x: Value, dim: int | None, dtype: DType | None) -> Value:
@@ -220,82 +232,6 @@ def log_softmax(x: Value, dim: int | None = None, dtype: DType | None = None) ->
     """`log(softmax(x))` along `dim`, without overflow."""
     shifted = _shifted("log_softmax", x, dim, dtype)
     return shifted - unary("log", reduce("sum", unary("exp", shifted), dim, keepdim=True))
-
-
-# -- selection by integers ---------------------------------------------------------------------
-
-
-def iota(like: Value, size: Size) -> Value:
-    """0, 1, …, size - 1 in the graph of `like`, int64."""
-    return type(like)(like.graph, like.graph.add("iota", size=size))
-
-
-def one_hot_mask(index: Value, size: Size, axis: int = -1) -> Value:
-    """Bools of the shape of `index` with a new axis of `size`: True where its position is `index`.
-
-    A select by this mask is a gather whose derivative is again a select.
-    """
-    at = axis_of("one_hot", axis, index.ndim + 1)
-    positions = reshape(iota(index, size), (size, *(1,) * (index.ndim - at)))
-    return binary("eq", unsqueeze(index, at), positions)
-
-
-def select(x: Value, index: Value, axis: int) -> Value:
-    """`x` at position `index` of `axis`, which goes; `index` has the other axes' shape.
-
-    What is not selected is not multiplied by 0 but left out, so it may be inf or NaN.
-    """
-    mask = one_hot_mask(index, x.sizes[axis], axis)
-    return reduce("sum", where(mask, x, zeros_like(x)), axis)
-
-
-def promise_range(index: Value, low: int, high: Size) -> None:
-    """Have `low <= index < high` checked on the host, where `index` is an argument itself."""
-    if index.node.op == "input" and isinstance(high, int):
-        promise = IndexRange(index.node, low, high, user_location())
-        known = {(r.node, r.low, r.high) for r in index.graph.ranges}
-        if (promise.node, promise.low, promise.high) not in known:
-            index.graph.ranges.append(promise)
-
-
-def require_integers(what: str, index: Value) -> None:
-    """Raise DTypeError unless `index` holds integers."""
-    if index.element.kind != "i":
-        raise DTypeError(f"{what}: the index must hold integers, got {index.node.type}",
-                         hint="convert it, e.g. index.long(), or select with torch.where")
-
-
-def gather(x: Value, dim: int, index: Value) -> Value:
-    """`out[.., i, ..] = x[.., index[.., i, ..], ..]` along `dim`, the shape of `index`.
-
-    Raises:
-        ShapeError: where the ranks differ, or another axis of `index` is longer than that of `x`.
-        DTypeError: for an index that is not integer.
-    """
-    require_integers("gather", index)
-    axis = axis_of("gather", dim, x.ndim)
-    if index.ndim != x.ndim:
-        raise ShapeError(f"gather: the index must have the rank of the value, got {index.node.type}"
-                         f" for {x.node.type}", hint="add axes, e.g. index[:, None]")
-    for i, (s, t) in enumerate(zip(x.sizes, index.sizes, strict=True)):
-        if i != axis and s != t:
-            if isinstance(s, int) and isinstance(t, int) and t < s:
-                x = x.apply("slice", axis=i, start=0, step=1, length=t)
-            else:
-                require_equal(f"gather: the index {format_shape(index.sizes)} is longer than "
-                              f"{format_shape(x.sizes)} on axis {i}", s, t, x.graph.hints,
-                              "shorten the index")
-    promise_range(index, 0, x.sizes[axis])
-    boolean = x.element is dtypes.bool_
-    x = cast(x, dtypes.uint8) if boolean else x
-    if index.sizes[axis] == 1:
-        flat = reshape(index, index.sizes[:axis] + index.sizes[axis + 1:])
-        out = unsqueeze(select(x, flat, axis), axis)
-    else:
-        spread = unsqueeze(move_axis(x, axis, -1), axis)
-        mask = one_hot_mask(index, x.sizes[axis])
-        out = reduce("sum", where(mask, spread, full_like(spread, 0)), -1)
-    return cast(out, dtypes.bool_) if boolean else out
 
 
 def unsupported_option(name: str, option: str, hint: str | None = None) -> UnsupportedError:

@@ -45,7 +45,8 @@ def gradients(
     _check(output, wrt, cotangent)
     is_loss = cotangent is None
     if cotangent is None:
-        cotangent = output.scalar(1.0, output.element)
+        with graph.located(graph.locations.get(output.node, []), backward=True):
+            cotangent = output.scalar(1.0, output.element)
     targets = [w.node for w in wrt]
     paths = differentiable_edges(graph)
     reached = set(targets).union(*(nx.descendants(paths, w) for w in targets))
@@ -104,7 +105,7 @@ def _accumulate(output: Value, cotangent: Value, needed: set[Node]) -> dict[Node
         ct, out, *operands = (
             Value(graph, n) for n in (cotangents[node], node, *node.inputs)
         )
-        with graph.located(graph.locations.get(node, [])):
+        with graph.located(graph.locations.get(node, []), backward=True):
             for position, x in wanted:
                 vjp = node.definition.vjps[position]
                 assert vjp is not None
@@ -157,7 +158,10 @@ def _record_pruned(
             reason = "no path to the loss"
         else:
             continue
-        graph.pruned.append(Pruned(node, reason))
+        # An argument's line is that of the call that traced, which says nothing.
+        lines = graph.locations.get(node, []) if node.op != "input" else []
+        name = graph.names.get(node, "")
+        graph.pruned.append(Pruned(node, reason, name, lines[0] if lines else None))
 
 
 def _reason(graph: Graph, node: Node, reached: set[Node], from_targets: set[Node]) -> str:

@@ -37,7 +37,7 @@ def dump(graph: Graph) -> str:
     lines.append("  return " + ", ".join(text.operand(x) for x in graph.outputs))
     if graph.pruned:
         lines.append("pruned:")
-        lines += [f"  {text.pruned(p.node)}: {p.reason}" for p in graph.pruned]
+        lines += [f"  {entry}" for entry in graph.pruned]
     if graph.notes:
         lines.append("notes:")
         lines += [f"  {note}" for note in graph.notes]
@@ -74,11 +74,6 @@ class Naming:
     def lines(self, node: Node) -> str:
         """The user's lines, sorted: `train.py:17, train.py:21`."""
         return ", ".join(map(str, sorted(self.graph.locations.get(node, []))))
-
-    def pruned(self, node: Node) -> str:
-        """A pruned node, with its op, for it may be no live one."""
-        name = self.operand(node)
-        return name if node.op in ("input", "constant") else f"{name} ({node.op})"
 
 
 def format_constant(node: Node) -> str:

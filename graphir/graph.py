@@ -65,10 +65,23 @@ class Node:
 
 @dataclass(frozen=True)
 class Pruned:
-    """An edge or node that the gradient did not need, and why."""
+    """An edge or node that the gradient did not need, and why.
+
+    `name` is what the user calls the node, where it has a name; `location` the user's line.
+    """
 
     node: Node
     reason: str
+    name: str = ""
+    location: Location | None = None
+
+    def __str__(self) -> str:
+        """`%9 gt (train.py:18): the comparison has no derivative`."""
+        what = self.name or f"%{self.node.id} {self.node.op}"
+        # A reason about an argument names it already.
+        if self.name and self.reason.startswith(f"`{self.name}`"):
+            return self.reason
+        return f"{what}{f' ({self.location})' if self.location else ''}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,7 @@ class Graph:
         locations: the user's lines that made a node.
         captured: arrays that the function closed over, by their input node.
         pruned: what differentiation left out.
+        backward: the nodes that differentiation added.
         hints: the sizes that the Dims had at the first trace.
         ranges: index ranges to be checked on the host.
         notes: words to the user (a trace restarted, an argument unused).
@@ -104,11 +118,13 @@ class Graph:
     locations: dict[Node, list[Location]] = field(default_factory=dict)
     captured: dict[Node, Any] = field(default_factory=dict)
     pruned: list[Pruned] = field(default_factory=list)
+    backward: set[Node] = field(default_factory=set)
     hints: dict[str, int] = field(default_factory=dict)
     ranges: list[IndexRange] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _table: dict[Any, Node] = field(default_factory=dict, repr=False)
     _at: list[Location] | None = field(default=None, repr=False)
+    _as_backward: bool = field(default=False, repr=False)
 
     def add(self, op: str, *inputs: Node, **attrs: Any) -> Node:
         """The node `op(*inputs, **attrs)`: the one that is there, or a new one.
@@ -126,6 +142,8 @@ class Graph:
             )
             self._table[key] = node
             self.nx.add_node(node)
+            if self._as_backward:
+                self.backward.add(node)
             for position, x in enumerate(inputs):
                 self.nx.add_edge(x, node, operand=position)
         self._record_locations(node)
@@ -150,13 +168,17 @@ class Graph:
         lines.extend(loc for loc in found if loc not in lines)
 
     @contextmanager
-    def located(self, locations: list[Location]) -> Iterator[None]:
-        """Nodes added inside belong to these lines (a pass adds them on behalf of the user)."""
-        before, self._at = self._at, locations
+    def located(self, locations: list[Location], *, backward: bool = False) -> Iterator[None]:
+        """Nodes added inside belong to these lines (a pass adds them on behalf of the user).
+
+        With `backward`, new ones are on record as made by differentiation.
+        """
+        before = self._at, self._as_backward
+        self._at, self._as_backward = locations, backward
         try:
             yield
         finally:
-            self._at = before
+            self._at, self._as_backward = before
 
     @property
     def nodes(self) -> list[Node]:
@@ -179,3 +201,52 @@ class Graph:
         from .dump import dump
 
         return dump(self)
+
+    # What follows only forwards: drawing and writing are imported where they are asked for.
+
+    def to_svg(self, **options: Any) -> str:
+        """A drawing; the options are those of `graphir.draw.to_svg`."""
+        from .draw import to_svg
+
+        return to_svg(self, **options)
+
+    def to_dot(self, **options: Any) -> str:
+        """The drawing as Graphviz text; the options are those of `graphir.draw.to_dot`."""
+        from .draw import to_dot
+
+        return to_dot(self, **options)
+
+    def to_mermaid(self, **options: Any) -> str:
+        """The drawing as a Mermaid flowchart; the options are those of `to_dot`."""
+        from .mermaid import to_mermaid
+
+        return to_mermaid(self, **options)
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """The whole graph as JSON, from which `from_json` makes an equal one."""
+        from .serialise import to_json
+
+        return to_json(self, indent=indent)
+
+    @staticmethod
+    def from_json(text: str) -> Graph:
+        """The graph that `to_json` wrote."""
+        from .serialise import from_json
+
+        return from_json(text)
+
+    def to_graphml(self) -> str:
+        """The live nodes and edges as GraphML, for other tools."""
+        from .serialise import to_graphml
+
+        return to_graphml(self)
+
+    def _repr_svg_(self) -> str | None:
+        from .draw import notebook_svg
+
+        return notebook_svg(self)
+
+    def _repr_html_(self) -> str:
+        from .draw import notebook_html
+
+        return notebook_html(self)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .composites import promise_range, where
+from .composites import where
 from .errors import ShapeError, UnsupportedError
 from .layout import move_axis, permute, reshape
+from .selection import promise_range
 from .sizes import Dim, Size, evaluate, numel
 from .value import (
     NeedsNumber,
@@ -35,7 +36,7 @@ def getitem(x: Value, index: Any) -> Value:
     shape: list[Size] = []  # of the result, before integer arrays are applied
     arrays: list[tuple[int, Value]] = []  # (its axis in `shape`, the index)
     advanced: list[int] = []  # where ints and arrays stand among the items
-    axis = 0
+    axis, whole = 0, x.node.type
     for place, item in enumerate(items):
         if item is None:
             shape.append(1)
@@ -48,7 +49,7 @@ def getitem(x: Value, index: Any) -> Value:
             x = _slice(x, axis, item)
             shape.append(x.sizes[axis])
         else:
-            x = _pick(x, axis, item)
+            x = _pick(x, axis, item, whole)
             advanced.append(place)
         axis += 1
     out = reshape(x, shape)
@@ -67,30 +68,38 @@ def _expand(x: Value, items: tuple[Any, ...]) -> list[Any]:
     if len(dots) > 1 or used > x.ndim:
         raise ShapeError(
             f"index: {used} indices for {x.node.type}, which has {x.ndim} axes"
-            if used > x.ndim else "index: `...` may stand once only",
+            if used > x.ndim
+            else "index: `...` may stand once only",
             hint="index each axis once; None adds an axis",
         )
     fill: list[Any] = [slice(None)] * (x.ndim - used)
     at = dots[0] if dots else len(items)
-    return [*items[:at], *fill, *items[at + 1:]]
+    return [*items[:at], *fill, *items[at + 1 :]]
 
 
 def _check_kind(item: Any) -> None:
     if isinstance(item, Value):
         if item.element is dtypes.bool_:
             raise UnsupportedError(
-                "boolean mask", f"a boolean mask ({item.node.type}) as an index gives a result "
+                "boolean mask",
+                f"a boolean mask ({item.node.type}) as an index gives a result "
                 "whose size depends on the data, which is not supported",
                 hint="keep the shape and select with torch.where(mask, x, 0.0) or np.where",
             )
         if item.element.is_float:
-            raise UnsupportedError("index", f"an index must hold integers, got {item.node.type}",
-                                   hint="convert it, e.g. ids.long() or ids.astype('int64')")
+            raise UnsupportedError(
+                "index",
+                f"an index must hold integers, got {item.node.type}",
+                hint="convert it, e.g. ids.long() or ids.astype('int64')",
+            )
         return
     fine = item is None or item is Ellipsis or isinstance(item, (slice, SymbolicSize, Dim))
     if not fine and (isinstance(item, bool) or not isinstance(item, (int, np.integer))):
-        raise UnsupportedError("index", f"a {type(item).__name__} as an index is not supported",
-                               hint="index with ints, slices, None, `...` or integer arrays")
+        raise UnsupportedError(
+            "index",
+            f"a {type(item).__name__} as an index is not supported",
+            hint="index with ints, slices, None, `...` or integer arrays",
+        )
 
 
 def _exists(size: Size, needed: Size) -> bool:
@@ -112,7 +121,7 @@ def _grows(size: Dim) -> bool:
     return all(factor > 0 for monomial, factor in size.terms if monomial)
 
 
-def _pick(x: Value, axis: int, index: Any) -> Value:
+def _pick(x: Value, axis: int, index: Any, whole: str) -> Value:
     size, at = x.sizes[axis], unwrap_size(index)
     if isinstance(at, Dim) or (at < 0 and isinstance(size, Dim)):
         names = frozenset(n for s in (at, size) if isinstance(s, Dim) for n in s.names)
@@ -120,17 +129,19 @@ def _pick(x: Value, axis: int, index: Any) -> Value:
     if not (isinstance(size, int) and at < 0 <= at + size) and not (
         at >= 0 and _exists(size, at + 1)
     ):
-        raise ShapeError(f"index {at} is outside axis {axis} of {x.node.type}",
-                         hint=f"use an index from {-size} to {size - 1}" if size else
-                         "the axis is empty")
+        raise ShapeError(
+            f"index {at} is outside axis {axis} of {whole}",
+            hint=f"use an index from {-size} to {size - 1}" if size else "the axis is empty",
+        )
     start = at + size if isinstance(size, int) and at < 0 else at
     return x if size == 1 else x.apply("slice", axis=axis, start=start, step=1, length=1)
 
 
 def _slice(x: Value, axis: int, item: slice) -> Value:
     size = x.sizes[axis]
-    start, stop, step = (None if b is None else unwrap_size(b)
-                         for b in (item.start, item.stop, item.step))
+    start, stop, step = (
+        None if b is None else unwrap_size(b) for b in (item.start, item.stop, item.step)
+    )
     if step == 0:
         raise ShapeError("a slice's step must not be 0", hint="leave the step out")
     bounds = [b for b in (start, stop, step) if b is not None]
@@ -193,7 +204,7 @@ def _take(x: Value, arrays: list[tuple[int, Value]], together: bool) -> Value:
             index = index * _number(index, x.sizes[axis]) + i
         rest = [i for i in range(x.ndim) if i not in axes]
         rows = permute(x, (*axes, *rest))
-        rows = reshape(rows, (numel(rows.sizes[:len(axes)]), *rows.sizes[len(axes):]))
+        rows = reshape(rows, (numel(rows.sizes[: len(axes)]), *rows.sizes[len(axes) :]))
     out = rows.apply("take", index)
     if not together:
         return out

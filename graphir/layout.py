@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .dtypes import bool_
 from .errors import ShapeError
 from .sizes import Dim, Shape, Size, divide, evaluate, format_shape, numel
-from .value import NeedsNumber, SymbolicSize, Value, broadcast_shapes, require_equal, unwrap_size
+from .value import (
+    NeedsNumber,
+    SymbolicSize,
+    Value,
+    broadcast_shapes,
+    cast,
+    require_equal,
+    result_dtype,
+    unwrap_size,
+)
 from .value import broadcast_to as _stretch
 
 
@@ -66,8 +76,10 @@ def matrix_transpose(x: Value) -> Value:
         ShapeError: for fewer than two axes.
     """
     if x.ndim < 2:
-        raise ShapeError(f"mT: a matrix or a batch of matrices is expected, got {x.node.type}",
-                         hint="x.T leaves vectors as they are")
+        raise ShapeError(
+            f"mT: a matrix or a batch of matrices is expected, got {x.node.type}",
+            hint="x.T leaves vectors as they are",
+        )
     return swap_axes(x, -2, -1)
 
 
@@ -119,9 +131,11 @@ def flatten(x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
         return reshape(x, (1,))
     a, b = axis_of("flatten", start_dim, x.ndim), axis_of("flatten", end_dim, x.ndim)
     if a > b:
-        raise ShapeError(f"flatten: the first axis {start_dim} lies after the last, {end_dim}",
-                         hint="name the first axis first")
-    return reshape(x, (*x.sizes[:a], numel(x.sizes[a:b + 1]), *x.sizes[b + 1:]))
+        raise ShapeError(
+            f"flatten: the first axis {start_dim} lies after the last, {end_dim}",
+            hint="name the first axis first",
+        )
+    return reshape(x, (*x.sizes[:a], numel(x.sizes[a : b + 1]), *x.sizes[b + 1 :]))
 
 
 def squeeze(x: Value, dim: int | Sequence[int] | None = None, *, strict: bool = False) -> Value:
@@ -137,8 +151,10 @@ def squeeze(x: Value, dim: int | Sequence[int] | None = None, *, strict: bool = 
         named = tuple(axis_of("squeeze", a, x.ndim) for a in given) if x.ndim else ()
         for a in named:
             if x.sizes[a] != 1 and strict:
-                raise ShapeError(f"squeeze: axis {a} of {x.node.type} is not of size 1",
-                                 hint="name only axes of size 1")
+                raise ShapeError(
+                    f"squeeze: axis {a} of {x.node.type} is not of size 1",
+                    hint="name only axes of size 1",
+                )
     return reshape(x, tuple(s for i, s in enumerate(x.sizes) if i not in named or s != 1))
 
 
@@ -159,6 +175,44 @@ def unsqueeze_many(x: Value, dim: int | Sequence[int]) -> Value:
     return reshape(x, tuple(1 if i in at else next(rest) for i in range(rank)))
 
 
+def concatenate(values: Sequence[Value], dim: int = 0) -> Value:
+    """The values one after the other along `dim`, promoted to one dtype.
+
+    Raises:
+        ShapeError: where their ranks, or the sizes of their other axes, differ.
+    """
+    first = values[0]
+    axis, dtype = axis_of("cat", dim, first.ndim), result_dtype(*values)
+    for x in values[1:]:
+        message = f"cat: {first.node.type} and {x.node.type} differ beside axis {axis}"
+        if x.ndim != first.ndim:
+            raise ShapeError(message, hint="bring them to one rank, e.g. with x[:, None]")
+        for i, (s, t) in enumerate(zip(first.sizes, x.sizes, strict=True)):
+            if i != axis:
+                require_equal(message, s, t, x.graph.hints, "only that axis may differ")
+    total: Size = 0
+    for x in values:
+        total = total + x.sizes[axis]
+    join = "logical_or" if dtype is bool_ else "add"
+    out: Value | None = None
+    start: Size = 0
+    for x in values:
+        if isinstance(start, Dim):
+            raise NeedsNumber(start.names, f"cat puts values at position {start}")
+        part = cast(x, dtype)
+        if x.sizes[axis] != total:
+            part = part.apply("embed", axis=axis, start=start, step=1, length=total)
+        out = part if out is None else out.apply(join, part)
+        start = start + x.sizes[axis]
+    assert out is not None
+    return out
+
+
+def stack(values: Sequence[Value], dim: int = 0) -> Value:
+    """The values side by side along a new axis `dim`."""
+    return concatenate([unsqueeze(x, dim) for x in values], dim)
+
+
 def broadcast_to(x: Value, shape: Sequence[Any]) -> Value:
     """`x` stretched to `shape`; -1 keeps a size (torch's expand).
 
@@ -171,6 +225,8 @@ def broadcast_to(x: Value, shape: Sequence[Any]) -> Value:
     target = tuple(sizes)
     fits = offset >= 0 and broadcast_shapes("expand", x.sizes, target, x.graph.hints) == target
     if not fits or -1 in target:
-        raise ShapeError(f"expand: {x.node.type} does not stretch to {format_shape(target)}",
-                         hint="only axes of size 1 stretch; new axes come first")
+        raise ShapeError(
+            f"expand: {x.node.type} does not stretch to {format_shape(target)}",
+            hint="only axes of size 1 stretch; new axes come first",
+        )
     return _stretch(x, target)

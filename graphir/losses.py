@@ -6,9 +6,6 @@ from typing import Any
 
 from .composites import (
     log_softmax,
-    promise_range,
-    require_integers,
-    select,
     softplus,
     square,
     unsupported_option,
@@ -16,6 +13,7 @@ from .composites import (
 )
 from .composites import mean as _mean
 from .errors import ShapeError
+from .selection import promise_range, require_integers, select
 from .sizes import format_shape
 from .value import (
     NeedsNumber,
@@ -49,8 +47,9 @@ def _pair(name: str, prediction: Any, target: Any) -> tuple[Value, Value]:
         both = f"predictions {format_shape(x.sizes)} and targets {format_shape(y.sizes)}"
         if x.ndim == y.ndim:
             for s, t in zip(x.sizes, y.sizes, strict=True):
-                require_equal(f"{name}: {both} differ", s, t, x.graph.hints,
-                              "bring both to one shape")
+                require_equal(
+                    f"{name}: {both} differ", s, t, x.graph.hints, "bring both to one shape"
+                )
         try:
             wide = format_shape(broadcast_shapes(name, x.sizes, y.sizes, x.graph.hints))
             message = f"{name}: {both} would broadcast to {wide}"
@@ -99,9 +98,7 @@ def _huber(x: Value, y: Value, delta: float) -> Value:
     return where(size < delta, 0.5 * square(error), delta * (size - 0.5 * delta))
 
 
-def huber_loss(
-    prediction: Any, target: Any, reduction: str = "mean", delta: float = 1.0
-) -> Value:
+def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Value:
     """Half the squared error up to `delta`, linear beyond.
 
     Raises:
@@ -156,16 +153,20 @@ def cross_entropy(
     """
     x, y = lift_all(logits, target)
     if not x.ndim:
-        raise ShapeError("cross_entropy: logits (n, k) are expected, got a 0-d value",
-                         hint="give one logit per class")
+        raise ShapeError(
+            "cross_entropy: logits (n, k) are expected, got a 0-d value",
+            hint="give one logit per class",
+        )
     axis = 1 if x.ndim > 1 else 0
     classes = x.sizes[axis]
-    labels = x.sizes[:axis] + x.sizes[axis + 1:]
+    labels = x.sizes[:axis] + x.sizes[axis + 1 :]
     probable = y.element.is_float and y.ndim == x.ndim
     wanted = x.sizes if probable else labels
     both = f"cross_entropy: logits {format_shape(x.sizes)} and targets {format_shape(y.sizes)}"
-    hint = (f"class indices have the shape {format_shape(labels)}, class probabilities that of "
-            "the logits")
+    hint = (
+        f"class indices have the shape {format_shape(labels)}, class probabilities that of "
+        "the logits"
+    )
     if len(wanted) != y.ndim:
         raise ShapeError(f"{both} do not fit", hint=hint)
     for s, t in zip(wanted, y.sizes, strict=True):
@@ -192,7 +193,7 @@ def nll_loss(logp: Value, target: Value, reduction: str = "mean") -> Value:
         ShapeError: where the target is not (n, ...) for log-probabilities (n, k, ...).
     """
     axis = 1 if logp.ndim > 1 else 0
-    labels = logp.sizes[:axis] + logp.sizes[axis + 1:]
+    labels = logp.sizes[:axis] + logp.sizes[axis + 1 :]
     both = f"nll_loss: {format_shape(logp.sizes)} and targets {format_shape(target.sizes)}"
     if len(labels) != target.ndim:
         raise ShapeError(f"{both} do not fit", hint="targets are class indices, one a row")
@@ -201,4 +202,3 @@ def nll_loss(logp: Value, target: Value, reduction: str = "mean") -> Value:
     require_integers("nll_loss", target)
     promise_range(target, 0, logp.sizes[axis])
     return _reduced("nll_loss", -select(logp, target, axis), reduction)
-

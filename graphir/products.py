@@ -22,8 +22,9 @@ def matmul(input: Any, other: Any) -> Value:
     if not x.ndim or not y.ndim:
         raise ShapeError(f"matmul: a 0-d operand: {_pair(x, y)}", hint="multiply with *")
     left, right = x.sizes[-1], y.sizes[-2 if y.ndim > 1 else 0]
-    require_equal(f"matmul: inner sizes differ: {_pair(x, y)}", left, right, x.graph.hints,
-                  _remedy(x, y))
+    require_equal(
+        f"matmul: inner sizes differ: {_pair(x, y)}", left, right, x.graph.hints, _remedy(x, y)
+    )
     return _batched(x, y)
 
 
@@ -43,7 +44,7 @@ def _batched(x: Value, y: Value) -> Value:
     """The product, with an einsum label per axis; a batch axis of size 1 is dropped."""
     batch_x, batch_y = x.sizes[:-2], y.sizes[:-2]
     rank = max(len(batch_x), len(batch_y))
-    labels = ascii_letters[3:3 + rank]
+    labels = ascii_letters[3 : 3 + rank]
     left: Shape = (1,) * (rank - len(batch_x)) + batch_x
     right: Shape = (1,) * (rank - len(batch_y)) + batch_y
     lhs = rhs = ""
@@ -51,8 +52,13 @@ def _batched(x: Value, y: Value) -> Value:
     ones: list[int] = []
     for i, (s, t) in enumerate(zip(left, right, strict=True)):
         if s != t and 1 not in (s, t):
-            require_equal(f"matmul: batches differ: {_pair(x, y)}", s, t, x.graph.hints,
-                          "only batch axes of size 1 stretch")
+            require_equal(
+                f"matmul: batches differ: {_pair(x, y)}",
+                s,
+                t,
+                x.graph.hints,
+                "only batch axes of size 1 stretch",
+            )
         if s == t == 1:
             ones.append(i)
         if s != 1:
@@ -80,12 +86,19 @@ def product_of_ranks(what: str, a: Any, b: Any, ranks: tuple[int, int]) -> Value
     """
     x, y = lift_all(a, b)
     if (x.ndim, y.ndim) != ranks:
-        raise ShapeError(f"{what}: a {ranks[0]}-d and a {ranks[1]}-d value are expected, got "
-                         f"{format_shape(x.sizes)} and {format_shape(y.sizes)}",
-                         hint="x @ y takes any of these ranks")
+        raise ShapeError(
+            f"{what}: a {ranks[0]}-d and a {ranks[1]}-d value are expected, got "
+            f"{format_shape(x.sizes)} and {format_shape(y.sizes)}",
+            hint="x @ y takes any of these ranks",
+        )
     if len(x.sizes) == 3 and x.sizes[0] != y.sizes[0]:
-        require_equal(f"{what}: batches differ: {_pair(x, y)}", x.sizes[0], y.sizes[0],
-                      x.graph.hints, "x @ y stretches batch axes of size 1")
+        require_equal(
+            f"{what}: batches differ: {_pair(x, y)}",
+            x.sizes[0],
+            y.sizes[0],
+            x.graph.hints,
+            "x @ y stretches batch axes of size 1",
+        )
     return matmul(x, y)
 
 
@@ -97,8 +110,11 @@ def outer(input: Any, vec2: Any) -> Value:
     """
     x, y = lift_all(input, vec2)
     if x.ndim != 1 or y.ndim != 1:
-        raise ShapeError(f"outer: two vectors are expected, got {format_shape(x.sizes)} and "
-                         f"{format_shape(y.sizes)}", hint="flatten them first")
+        raise ShapeError(
+            f"outer: two vectors are expected, got {format_shape(x.sizes)} and "
+            f"{format_shape(y.sizes)}",
+            hint="flatten them first",
+        )
     return reshape(x, (x.sizes[0], 1)) * y
 
 
@@ -109,10 +125,15 @@ def tensor_dot(a: Any, b: Any) -> Value:
         return binary("mul", x, y)
     if y.ndim <= 2:
         return matmul(x, y)
-    require_equal(f"dot: inner sizes differ: {_pair(x, y)}", x.sizes[-1], y.sizes[-2],
-                  x.graph.hints, "transpose the right operand")
-    kept = ascii_letters[1:x.ndim]
-    rest = ascii_letters[x.ndim:x.ndim + y.ndim - 1]
+    require_equal(
+        f"dot: inner sizes differ: {_pair(x, y)}",
+        x.sizes[-1],
+        y.sizes[-2],
+        x.graph.hints,
+        "transpose the right operand",
+    )
+    kept = ascii_letters[1 : x.ndim]
+    rest = ascii_letters[x.ndim : x.ndim + y.ndim - 1]
     return contract(x, y, f"{kept}a,{rest[:-1]}a{rest[-1]}->{kept}{rest}")
 
 
@@ -124,12 +145,18 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Value:
     """
     x, weight = lift_all(x, weight)
     if not x.ndim or weight.ndim not in (1, 2):
-        raise ShapeError(f"linear: got x {format_shape(x.sizes)} and weight "
-                         f"{format_shape(weight.sizes)}", hint="the weight's shape is (out, in)")
-    require_equal(f"linear: x {format_shape(x.sizes)} does not fit the weight "
-                  f"{format_shape(weight.sizes)}", x.sizes[-1], weight.sizes[-1],
-                  x.graph.hints, "the weight's shape is (out, in)")
-    batch, out = ascii_letters[2:1 + x.ndim], "b" if weight.ndim == 2 else ""
+        raise ShapeError(
+            f"linear: got x {format_shape(x.sizes)} and weight {format_shape(weight.sizes)}",
+            hint="the weight's shape is (out, in)",
+        )
+    require_equal(
+        f"linear: x {format_shape(x.sizes)} does not fit the weight {format_shape(weight.sizes)}",
+        x.sizes[-1],
+        weight.sizes[-1],
+        x.graph.hints,
+        "the weight's shape is (out, in)",
+    )
+    batch, out = ascii_letters[2 : 1 + x.ndim], "b" if weight.ndim == 2 else ""
     y = contract(x, weight, f"{batch}a,{out}a->{batch}{out}")
     return y if bias is None else y + bias
 
@@ -145,24 +172,38 @@ def einsum(spec: str, *operands: Any) -> Value:
     text = spec.replace(" ", "")
     terms = text.split("->")[0].split(",")
     joined = "".join(terms)
-    out = (text.split("->")[1] if "->" in text
-           else "".join(sorted(c for c in set(joined) if joined.count(c) == 1)))
+    out = (
+        text.split("->")[1]
+        if "->" in text
+        else "".join(sorted(c for c in set(joined) if joined.count(c) == 1))
+    )
     if len(values) > 2 or "." in text or any(len(set(t)) != len(t) for t in (*terms, out)):
-        raise UnsupportedError("einsum", f"einsum {spec!r}: one or two operands without `...` and "
-                               "without a label that repeats are supported",
-                               hint="write it as several products, or with @ and sum")
+        raise UnsupportedError(
+            "einsum",
+            f"einsum {spec!r}: one or two operands without `...` and "
+            "without a label that repeats are supported",
+            hint="write it as several products, or with @ and sum",
+        )
     if len(terms) != len(values) or not set(out) <= set(joined):
-        raise ShapeError(f"einsum: {spec!r} does not fit {len(values)} operands",
-                         hint='name every axis, e.g. "nd,dk->nk"')
+        raise ShapeError(
+            f"einsum: {spec!r} does not fit {len(values)} operands",
+            hint='name every axis, e.g. "nd,dk->nk"',
+        )
     sizes: dict[str, Size] = {}
     for i, (term, x) in enumerate(zip(terms, values, strict=True)):
         if len(term) != x.ndim:
-            raise ShapeError(f"einsum: {term!r} names {len(term)} axes of {x.node.type}",
-                             hint="give each axis a letter")
+            raise ShapeError(
+                f"einsum: {term!r} names {len(term)} axes of {x.node.type}",
+                hint="give each axis a letter",
+            )
         for label, size in zip(term, x.sizes, strict=True):
-            require_equal(f"einsum {spec!r}: {label} is both {sizes.get(label)} and {size}",
-                          sizes.setdefault(label, size), size, x.graph.hints,
-                          "axes of one letter must be of one size")
+            require_equal(
+                f"einsum {spec!r}: {label} is both {sizes.get(label)} and {size}",
+                sizes.setdefault(label, size),
+                size,
+                x.graph.hints,
+                "axes of one letter must be of one size",
+            )
         # A label that only one operand has is summed there: a contraction never sees it.
         needed = set(out).union(*(t for j, t in enumerate(terms) if j != i))
         alone = tuple(p for p, c in enumerate(term) if c not in needed)

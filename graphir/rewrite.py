@@ -39,7 +39,7 @@ def rebuild_with_map(graph: Graph, replace: Replace) -> tuple[Graph, dict[Node, 
         if node in mapping:
             continue
         lines = graph.locations.get(node, [])
-        with new.located(lines):
+        with new.located(lines, backward=node in graph.backward):
             operands = tuple(mapping[x] for x in node.inputs)
             made = replace(new, node, operands)
             if made is None:
@@ -153,4 +153,4 @@ def _carry_pruned(graph: Graph, new: Graph, mapping: dict[Node, Node]) -> None:
                 new.notes.append(note)
         elif node not in told:
             told.add(node)
-            new.pruned.append(Pruned(node, entry.reason))
+            new.pruned.append(replaced(entry, node=node))

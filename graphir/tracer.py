@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
-from typing import Any, NoReturn, TypeAlias
+from functools import partial
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from .dtypes import dtype_of
 from .errors import DTypeError, ShapeError, TraceError, UnsupportedError
 from .frontend import names, numpy_names, torch_names
 from .sizes import format_shape
-from .value import Value, cast
+from .value import NeedsNumber, Value, cast
 
 Method: TypeAlias = Callable[..., Any]
 
@@ -21,6 +21,10 @@ class UnsupportedAttributeError(UnsupportedError, AttributeError):
     """An attribute or method that traced values do not have; `hasattr` sees that it is missing."""
 
     name: str
+
+
+class NotASequenceError(TraceError, TypeError):
+    """What `len()` of a 0-d value raises."""
 
 
 def is_array(x: object) -> bool:
@@ -37,11 +41,18 @@ class Tracer(Value):
     Attributes:
         flavour: "torch" or "numpy": whose methods and dtypes it shows.
         device: where the arguments live.
+        needs: the numbers behind Dims that the code asked for; of one trace.
     """
 
     __slots__ = ()
     flavour = "numpy"
     device: Any = "cpu"
+    needs: ClassVar[list[NeedsNumber]]
+
+    @classmethod
+    def number_needed(cls, need: NeedsNumber) -> None:
+        """Remember `need`, which torch swallows in `torch.zeros(n, 3)`."""
+        cls.needs.append(need)
 
     # -- what it meets --------------------------------------------------------------------------
 
@@ -55,7 +66,7 @@ class Tracer(Value):
         for node, array in self.graph.captured.items():
             if array is other:
                 return type(self)(self.graph, node)
-        shape, dtype = tuple(int(s) for s in other.shape), dtype_of(other)
+        shape, dtype = tuple(int(s) for s in other.shape), dtype_of(other.dtype)
         node = self.graph.add_input(shape, dtype, f"captured{len(self.graph.captured)}")
         self.graph.captured[node] = other
         return type(self)(self.graph, node)
@@ -74,7 +85,10 @@ class Tracer(Value):
 
     @classmethod
     def __torch_function__(
-        cls, function: Any, types: Any, args: Sequence[Any] = (),
+        cls,
+        function: Any,
+        types: Any,
+        args: Sequence[Any] = (),
         keywords: Mapping[str, Any] | None = None,
     ) -> Any:
         return _dispatch(torch_names.call_function, function, args, keywords or {})
@@ -92,8 +106,8 @@ class Tracer(Value):
         raise TraceError(
             f"a traced value ({self!r}) cannot become a NumPy array: its elements are known only "
             "when the kernel runs",
-            hint="use a NumPy function that graphir knows (np.take(a, ids, axis=0) for a[ids]), or "
-            "convert the result after the call",
+            hint="use a NumPy function that graphir knows, pass an array that is indexed by traced "
+            "values as an argument too, or convert the result after the call",
         )
 
     # -- attributes and methods -----------------------------------------------------------------
@@ -115,6 +129,14 @@ class Tracer(Value):
         error = names.unknown(prefix + name, name, known, "x.")
         raise UnsupportedAttributeError(prefix + name, error.message, hint=error.hint)
 
+    def __len__(self) -> int:
+        if not self.sizes:
+            raise NotASequenceError(
+                f"a 0-d traced value ({self!r}) has no length",
+                hint="use it as it is: torch.tensor(x) and list(x) cannot hold traced values",
+            )
+        return super().__len__()
+
     def __getitem__(self, index: Any) -> Value:
         items = index if isinstance(index, tuple) else (index,)
         plain = tuple(_index_array(i) for i in items)
@@ -122,7 +144,8 @@ class Tracer(Value):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise UnsupportedError(
-            "item assignment", f"writing into a traced value ({self!r}) is not supported",
+            "item assignment",
+            f"writing into a traced value ({self!r}) is not supported",
             hint="make a new value, e.g. x = torch.where(mask, new, x) or np.where",
         )
 
@@ -152,11 +175,12 @@ class Tracer(Value):
         return _in_place("/=", self, self / other)
 
     def __ipow__(self, other: Any) -> Value:
-        return _in_place("**=", self, self ** other)
+        return _in_place("**=", self, self**other)
 
     def _no_operator(self, other: Any) -> NoReturn:
         raise UnsupportedError(
-            "operator", f"//, %, ^, << and >> on traced values ({self!r}) are not supported",
+            "operator",
+            f"//, %, ^, << and >> on traced values ({self!r}) are not supported",
             hint="use + - * / ** @, comparisons, & and |",
         )
 
@@ -174,11 +198,10 @@ class TorchTracer(Tracer):
     flavour = "torch"
 
 
-@cache
 def tracer_type(flavour: str, device: Any) -> type[Tracer]:
-    """The class of traced values of a trace whose arguments live on `device`."""
+    """The class of one trace's values, whose arguments live on `device`."""
     base = TorchTracer if flavour == "torch" else Tracer
-    return type(base.__name__, (base,), {"__slots__": (), "device": device})
+    return type(base.__name__, (base,), {"__slots__": (), "device": device, "needs": []})
 
 
 def _index_array(item: Any) -> Any:
@@ -201,8 +224,10 @@ def _tracer_in(items: Sequence[Any]) -> Tracer | None:
 
 
 def _dispatch(
-    call: Callable[[Any, Sequence[Any], Mapping[str, Any]], Any], function: Any,
-    args: Sequence[Any], keywords: Mapping[str, Any],
+    call: Callable[[Any, Sequence[Any], Mapping[str, Any]], Any],
+    function: Any,
+    args: Sequence[Any],
+    keywords: Mapping[str, Any],
 ) -> Any:
     first = _tracer_in((*args, *keywords.values()))
     assert first is not None
@@ -227,8 +252,12 @@ def _in_place(symbol: str, before: Value, after: Value) -> Value:
     if after.sizes != before.sizes:
         raise ShapeError(
             f"{symbol} would change the shape {format_shape(before.sizes)} to "
-            f"{format_shape(after.sizes)}", hint="write x = x + y")
+            f"{format_shape(after.sizes)}",
+            hint="write x = x + y",
+        )
     if "bif".index(after.element.kind) > "bif".index(before.element.kind):
-        raise DTypeError(f"{symbol} would change the dtype {before.element} to {after.element}",
-                         hint="convert first, or write x = x + y")
+        raise DTypeError(
+            f"{symbol} would change the dtype {before.element} to {after.element}",
+            hint="convert first, or write x = x + y",
+        )
     return cast(after, before.element)

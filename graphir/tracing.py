@@ -106,7 +106,10 @@ def trace_graph(fn: Callable[..., Any], *args: Any, dynamic: Dynamic = None) -> 
 
 
 def _trace_once(
-    fn: Callable[..., Any], args: tuple[Any, ...], labels: tuple[str, ...], dynamic: Dynamic,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    labels: tuple[str, ...],
+    dynamic: Dynamic,
     static: Mapping[str, NeedsNumber],
 ) -> Trace:
     flat, names, in_spec = flatten(args, labels)
@@ -117,20 +120,35 @@ def _trace_once(
     make = tracer_type(flavour, device)
     axes = _dynamic_axes(flat, names, labels, dynamic)
     shapes = _name_sizes(graph, flat, axes, static)
-    leaves = [_bind(graph, x, name, shape)
-              for x, name, shape in zip(flat, names, shapes, strict=True)]
+    leaves = [
+        _bind(graph, x, name, shape) for x, name, shape in zip(flat, names, shapes, strict=True)
+    ]
     traced = [make(graph, leaf.node, weak=leaf.kind == "number") for leaf in leaves]
-    result = fn(*unflatten(in_spec, traced))
+    try:
+        result = fn(*unflatten(in_spec, traced))
+    except Exception:
+        if make.needs:
+            raise make.needs[-1] from None
+        raise
 
     results, out_names, out_spec = flatten(result, "output")
-    anchor = make(graph, graph.inputs[0]) if graph.inputs else make(graph, graph.add(
-        "iota", size=1))
+    anchor = (
+        make(graph, graph.inputs[0]) if graph.inputs else make(graph, graph.add("iota", size=1))
+    )
     outputs = [_output(anchor, x, name) for x, name in zip(results, out_names, strict=True)]
     graph.outputs = [x.node for x in outputs]
     if not any(is_array(x) for x in flat) and any(map(is_tensor, graph.captured.values())):
         flavour = "torch"
-    return Trace(graph, in_spec, out_spec, flavour, device, tuple(leaves),
-                 tuple("number" if x.weak else "array" for x in outputs), tuple(out_names))
+    return Trace(
+        graph,
+        in_spec,
+        out_spec,
+        flavour,
+        device,
+        tuple(leaves),
+        tuple("number" if x.weak else "array" for x in outputs),
+        tuple(out_names),
+    )
 
 
 def _dynamic_axes(
@@ -139,14 +157,19 @@ def _dynamic_axes(
     """For each leaf, the axes whose size is a Dim."""
     owners = [next((label for label in labels if _belongs(name, label)), "") for name in names]
     if dynamic is None:
-        return [(0,) if is_array(x) and x.ndim and owner != labels[0] else ()
-                for x, owner in zip(flat, owners, strict=True)]
+        return [
+            (0,) if is_array(x) and x.ndim and owner != labels[0] else ()
+            for x, owner in zip(flat, owners, strict=True)
+        ]
     wanted: Mapping[str, Any] = (
-        dynamic if isinstance(dynamic, Mapping) else dict.fromkeys(dynamic, 0))
+        dynamic if isinstance(dynamic, Mapping) else dict.fromkeys(dynamic, 0)
+    )
     for key in wanted:
         if key not in labels and key not in names:
-            raise ShapeError(f"dynamic: there is no argument {key!r}",
-                             hint=f"the arguments are {', '.join(labels)}")
+            raise ShapeError(
+                f"dynamic: there is no argument {key!r}",
+                hint=f"the arguments are {', '.join(labels)}",
+            )
     out: list[tuple[int, ...]] = []
     for x, name, owner in zip(flat, names, owners, strict=True):
         given = wanted.get(name, wanted.get(owner, ()))
@@ -154,8 +177,7 @@ def _dynamic_axes(
         rank = x.ndim if is_array(x) else 0
         for axis in chosen:
             if not -rank <= axis < rank:
-                raise ShapeError(f"dynamic: {name} has no axis {axis}",
-                                 hint=f"it has {rank} axes")
+                raise ShapeError(f"dynamic: {name} has no axis {axis}", hint=f"it has {rank} axes")
         out.append(tuple(a % rank for a in chosen))
     return out
 
@@ -165,7 +187,9 @@ def _belongs(leaf: str, label: str) -> bool:
 
 
 def _name_sizes(
-    graph: Graph, flat: Sequence[Any], axes: Sequence[tuple[int, ...]],
+    graph: Graph,
+    flat: Sequence[Any],
+    axes: Sequence[tuple[int, ...]],
     static: Mapping[str, NeedsNumber],
 ) -> list[Shape]:
     """The leaves' shapes, equal sizes of dynamic axes as one Dim; fills hints and notes."""
@@ -191,7 +215,8 @@ def _name_sizes(
             where = f" at {need.location}" if need.location else ""
             graph.notes.append(
                 f"specialised to {name} = {size}: {need.reason}{where}; another size is traced "
-                "and compiled anew")
+                "and compiled anew"
+            )
     return shapes
 
 
@@ -200,15 +225,17 @@ def _bind(graph: Graph, x: Any, name: str, shape: Shape) -> Leaf:
         return Leaf(name, "number", graph.add_input((), dtype_of(type(x)), name, weak=True))
     if isinstance(x, np.generic) or is_array(x):
         try:
-            dtype = dtype_of(x)
+            dtype = dtype_of(x.dtype)
         except DTypeError as error:
             raise DTypeError(f"argument {name}: {error.message}", hint=error.hint) from None
         weak = isinstance(x, np.generic)
         node = graph.add_input(shape, dtype, name, weak=weak)
         return Leaf(name, "number" if weak else "array", node)
     if isinstance(x, Value):
-        raise TraceError(f"argument {name} is a traced value of another trace",
-                         hint="call the function itself inside a trace")
+        raise TraceError(
+            f"argument {name} is a traced value of another trace",
+            hint="call the function itself inside a trace",
+        )
     raise UnsupportedError(
         f"argument {name}",
         f"argument {name} is a {type(x).__name__}; arrays, numbers and trees of them are expected",
@@ -219,13 +246,17 @@ def _bind(graph: Graph, x: Any, name: str, shape: Shape) -> Leaf:
 def _output(anchor: Tracer, x: Any, name: str) -> Value:
     if isinstance(x, Value):
         if x.graph is not anchor.graph:
-            raise TraceError(f"{name} is a traced value of another trace",
-                             hint="return only what this call computed")
+            raise TraceError(
+                f"{name} is a traced value of another trace",
+                hint="return only what this call computed",
+            )
         return x
     if is_array(x) or isinstance(x, (bool, int, float, np.generic, SymbolicSize)):
         return anchor.lift(x)
-    raise TraceError(f"{name} is a {type(x).__name__}; arrays and numbers are expected",
-                     hint="return arrays, numbers, or dicts, lists and tuples of them")
+    raise TraceError(
+        f"{name} is a {type(x).__name__}; arrays and numbers are expected",
+        hint="return arrays, numbers, or dicts, lists and tuples of them",
+    )
 
 
 __all__ = [

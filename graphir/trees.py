@@ -50,7 +50,8 @@ def argument_names(fn: Callable[..., Any], count: int) -> tuple[str, ...]:
     for i in range(count):
         rest = [p for p in parameters if p.kind is p.VAR_POSITIONAL]
         if i < len(parameters) and parameters[i].kind in (
-            inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
         ):
             names.append(parameters[i].name)
         elif rest:

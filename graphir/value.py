@@ -36,7 +36,9 @@ class SymbolicSize:
         self.graph, self.size, self._make = graph, size, make
 
     def __index__(self) -> int:
-        raise NeedsNumber(self.size.names, "the code uses the number itself")
+        need = NeedsNumber(self.size.names, "the code uses the number itself")
+        self._make.number_needed(need)
+        raise need
 
     __int__ = __index__
     __float__ = __index__
@@ -123,6 +125,10 @@ class Value:
 
     def __init__(self, graph: Graph, node: Node, weak: bool = False) -> None:
         self.graph, self.node, self.weak = graph, node, weak
+
+    @classmethod
+    def number_needed(cls, need: NeedsNumber) -> None:
+        """Hear of `need` before it is raised: C code may swallow what `__index__` raises."""
 
     @property
     def shape(self) -> tuple[int | SymbolicSize, ...]:

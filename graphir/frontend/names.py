@@ -21,33 +21,34 @@ Table: TypeAlias = Mapping[str, Implementation]
 # One word for what torch and NumPy call differently; the implementations use the right-hand one.
 _RENAMED = {"axis": "dim", "axes": "dim", "keepdims": "keepdim", "a_min": "min", "a_max": "max",
             "newshape": "shape", "dims": "shape", "size": "shape", "ddof": "correction",
-            "axis1": "dim0", "axis2": "dim1", "axis0": "dim0", "indices": "index", "b": "other"}
+            "axis1": "dim0", "axis2": "dim1", "axis0": "dim0", "indices": "index",
+            "b": "other"}  # fmt: skip
 _FIRST = ("input", "self", "a", "x", "arr", "tensor")
 # Options that change nothing when they have these values.
 _HARMLESS = {"inplace": (False,), "_stacklevel": (3,), "order": ("C", "K", "A"),
              "copy": (False, True), "non_blocking": (False, True), "subok": (False, True),
              "casting": ("same_kind",), "requires_grad": (False,), "ignore_index": (-100,),
-             "where": (True,), "sparse_grad": (False,), "optimize": (True, False)}
+             "where": (True,), "sparse_grad": (False,), "optimize": (True, False)}  # fmt: skip
 
 
 @cache
-def _parameters(implementation: Implementation) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(implementation).parameters
+def _signature(implementation: Implementation) -> inspect.Signature:
+    return inspect.signature(implementation)
 
 
-def call(name: str, implementation: Implementation, args: Sequence[Any],
-         keywords: Mapping[str, Any]) -> Any:
+def call(
+    name: str, implementation: Implementation, args: Sequence[Any], keywords: Mapping[str, Any]
+) -> Any:
     """`implementation(*args, **keywords)` with the user's spelling of the keywords.
 
     Raises:
         UnsupportedError: for an option that the implementation does not take.
     """
-    parameters = _parameters(implementation)
+    signature = _signature(implementation)
+    parameters = signature.parameters
     positional, named = list(args), {}
     for key, value in keywords.items():
         word = key if key in parameters else _RENAMED.get(key, key)
-        if key == "dtype" and value is not None:
-            value = dtype_of(value)
         if word in parameters:
             if parameters[word].kind is inspect.Parameter.VAR_POSITIONAL:
                 positional.append(value)
@@ -57,17 +58,21 @@ def call(name: str, implementation: Implementation, args: Sequence[Any],
             positional.insert(0, value)
         elif value is not None and not _harmless(key, value):
             raise UnsupportedError(
-                name, f"{name}: the option {key}= is not supported",
+                name,
+                f"{name}: the option {key}= is not supported",
                 hint=_option_hint(key, parameters),
             )
     try:
-        inspect.signature(implementation).bind(*positional, **named)
+        bound = signature.bind(*positional, **named)
     except TypeError as error:
         raise UnsupportedError(
-            name, f"{name}: these arguments are not supported ({error})",
+            name,
+            f"{name}: these arguments are not supported ({error})",
             hint=f"it takes {', '.join(parameters)}",
         ) from None
-    return implementation(*positional, **named)
+    if bound.arguments.get("dtype") is not None:
+        bound.arguments["dtype"] = dtype_of(bound.arguments["dtype"])
+    return implementation(*bound.args, **bound.kwargs)
 
 
 def _harmless(key: str, value: Any) -> bool:
@@ -86,8 +91,11 @@ def _option_hint(key: str, parameters: Iterable[str]) -> str:
 def unknown(name: str, short: str, known: Iterable[str], prefix: str) -> UnsupportedError:
     """The error for a function that is in no table, with the nearest names that are."""
     near = get_close_matches(short, [k for k in known if not k.startswith("_")], n=3)
-    hint = (f"the nearest supported: {', '.join(prefix + n for n in near)}" if near
-            else "write it with supported functions, or call it outside the compiled function")
+    hint = (
+        f"the nearest supported: {', '.join(prefix + n for n in near)}"
+        if near
+        else "write it with supported functions, or call it outside the compiled function"
+    )
     return UnsupportedError(name, f"{name} is not a function that graphir knows", hint=hint)
 
 
@@ -125,8 +133,11 @@ def bitwise(op: str, symbol: str) -> Implementation:
     def apply(input: Any, other: Any) -> Any:
         for x in (input, other):
             if isinstance(x, Value) and x.element is not dtypes.bool_:
-                raise UnsupportedError(symbol, f"{symbol} is supported for bools only, got "
-                                       f"{x.node.type}", hint="compare first: (x > 0) & (y > 0)")
+                raise UnsupportedError(
+                    symbol,
+                    f"{symbol} is supported for bools only, got {x.node.type}",
+                    hint="compare first: (x > 0) & (y > 0)",
+                )
         return binary(op, input, other)
 
     return apply

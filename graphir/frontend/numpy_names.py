@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import composites as c
-from .. import dtypes, indexing, layout, products
+from .. import dtypes, indexing, layout, products, selection
 from ..dtypes import DType
 from ..errors import GraphirError, TraceError, UnsupportedError
 from ..ops.elementwise import full_like
@@ -54,15 +54,19 @@ def _amin(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
 def _norm(x: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Any:
     vector = len(normalise_axes("norm", dim, x.ndim)) == 1
     if ord is not None and not (ord == "fro" and not vector) and not (ord == 2 and vector):
-        raise c.unsupported_option("np.linalg.norm", f"the order {ord!r}",
-                                   "use the 2-norm, or np.abs and np.sum")
+        raise c.unsupported_option(
+            "np.linalg.norm", f"the order {ord!r}", "use the 2-norm, or np.abs and np.sum"
+        )
     return c.norm(x, dim, keepdim)
 
 
 def _where(condition: Any, *choices: Any) -> Any:
     if len(choices) != 2:
-        raise UnsupportedError("np.where", "np.where(condition) alone gives positions, whose "
-                               "number depends on the data", hint="np.where(condition, a, b)")
+        raise UnsupportedError(
+            "np.where",
+            "np.where(condition) alone gives positions, whose number depends on the data",
+            hint="np.where(condition, a, b)",
+        )
     return c.where(condition, *choices)
 
 
@@ -94,7 +98,7 @@ def _take(x: Any, index: Any, dim: int | None = None) -> Any:
 
 def _take_along_axis(x: Any, index: Any, dim: int = -1) -> Any:
     size = x.sizes[layout.axis_of("take_along_axis", dim, x.ndim)]
-    return c.gather(x, dim, indexing.wrapped(index, size))
+    return selection.gather(x, dim, indexing.wrapped(index, size))
 
 
 def _outer(input: Any, vec2: Any) -> Any:
@@ -123,7 +127,9 @@ TABLE: Mapping[str, Implementation] = {
     "positive": lambda x: x, "logical_not": c.logical_not, "logaddexp": c.logaddexp,
     "bitwise_and": bitwise("logical_and", "&"), "bitwise_or": bitwise("logical_or", "|"),
     "invert": lambda x: x.apply("logical_not"), "bitwise_not": lambda x: x.apply("logical_not"),
-    "where": _where, "clip": c.clamp, "sum": _sum, "mean": _mean, "average": _mean, "var": _var,
+    "where": _where, "any": c.any, "all": c.all, "concatenate": layout.concatenate,
+    "concat": layout.concatenate, "stack": layout.stack, "clip": c.clamp,
+    "sum": _sum, "mean": _mean, "average": _mean, "var": _var,
     "std": _std, "max": _amax, "amax": _amax, "min": _amin, "amin": _amin, "norm": _norm,
     "matmul": products.matmul, "dot": products.tensor_dot, "vdot": products.tensor_dot,
     "outer": _outer, "einsum": products.einsum,
@@ -134,22 +140,22 @@ TABLE: Mapping[str, Implementation] = {
     "zeros_like": _zeros_like, "ones_like": _ones_like, "full_like": _full_like,
     "shape": lambda x: x.shape, "ndim": lambda x: x.ndim, "size": layout.element_count,
     "copy": lambda x: x,
-}
+}  # fmt: skip
 
 METHODS: Mapping[str, Implementation] = {
     "reshape": spread(layout.reshape), "transpose": _transpose_method, "flatten": _ravel,
     "astype": _astype, **{
         name: TABLE[name] for name in (
             "clip", "sum", "mean", "var", "std", "max", "min", "dot", "swapaxes", "ravel",
-            "squeeze", "take", "copy",
+            "squeeze", "take", "copy", "any", "all",
         )
     },
-}
+}  # fmt: skip
 
 PROPERTIES: Mapping[str, Implementation] = {
     "T": layout.reverse_axes, "mT": layout.matrix_transpose, "dtype": user_dtype,
     "size": layout.element_count, "itemsize": lambda x: x.element.itemsize,
-}
+}  # fmt: skip
 
 
 def call_function(function: Any, args: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
@@ -163,7 +169,7 @@ def call_function(function: Any, args: Sequence[Any], keywords: Mapping[str, Any
     prefix = module.replace("numpy", "np", 1) + "."
     plain = prefix == "np." or (prefix, short) == ("np.linalg.", "norm")
     if not plain or short not in TABLE:
-        raise unknown(prefix + short, short, TABLE, "np.")
+        raise unknown(prefix + short, short, [k for k in TABLE if hasattr(np, k)], "np.")
     return call(prefix + short, TABLE[short], args, keywords)
 
 
@@ -175,12 +181,16 @@ def call_ufunc(ufunc: np.ufunc, way: str, args: Sequence[Any], keywords: Mapping
     """
     if way != "__call__":
         name = f"np.{ufunc.__name__}.{way}"
-        raise UnsupportedError(name, f"{name} is not supported",
-                               hint="use the function, e.g. np.sum for np.add.reduce")
+        raise UnsupportedError(
+            name, f"{name} is not supported", hint="use the function, e.g. np.sum for np.add.reduce"
+        )
     if keywords.get("out") is not None:
         name = f"np.{ufunc.__name__}"
-        raise UnsupportedError(name, f"{name}: writing a traced value into an array (out=, +=) is "
-                               "not supported", hint="make a new value: total = total + x")
+        raise UnsupportedError(
+            name,
+            f"{name}: writing a traced value into an array (out=, +=) is not supported",
+            hint="make a new value: total = total + x",
+        )
     return call_function(ufunc, args, keywords)
 
 

@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any
 
 from .. import composites as c
-from .. import dtypes, indexing, layout, losses, products
+from .. import dtypes, indexing, layout, losses, products, selection
 from ..dtypes import DType
 from ..errors import GraphirError, TraceError, UnsupportedError
 from ..ops.elementwise import full_like
@@ -76,8 +76,11 @@ def _extremum(op: str, pairwise: str) -> Implementation:
             return binary(pairwise, input, other)
         if dim is not None:
             name = f"torch.{op[1:]}(dim={dim})"
-            raise UnsupportedError(name, f"{name} also returns indices, which is not supported",
-                                   hint=f"torch.{op}(x, dim={dim}) gives the values alone")
+            raise UnsupportedError(
+                name,
+                f"{name} also returns indices, which is not supported",
+                hint=f"torch.{op}(x, dim={dim}) gives the values alone",
+            )
         return reduce(op, input, None)
 
     return apply
@@ -152,7 +155,9 @@ TABLE: Mapping[str, Implementation] = {
     "special_expit": c.sigmoid, "softplus": c.softplus, "logsigmoid": c.logsigmoid,
     "log_sigmoid": c.logsigmoid, "silu": c.silu, "logaddexp": c.logaddexp, "where": c.where,
     "clamp": c.clamp, "clip": c.clamp,
-    "sum": _reduction(c.sum), "mean": _reduction(c.mean), "var": _reduction(c.var),
+    "sum": _reduction(c.sum), "any": _reduction(c.any), "all": _reduction(c.all),
+    "cat": layout.concatenate, "concat": layout.concatenate, "concatenate": layout.concatenate,
+    "stack": layout.stack, "mean": _reduction(c.mean), "var": _reduction(c.var),
     "std": _reduction(c.std), "amax": _reduction(_amax), "amin": _reduction(_amin),
     "max": _extremum("amax", "maximum"), "min": _extremum("amin", "minimum"),
     "norm": _norm, "linalg_vector_norm": _vector_norm, "linalg_norm": _vector_norm,
@@ -169,14 +174,14 @@ TABLE: Mapping[str, Implementation] = {
     "reshape": spread(layout.reshape), "flatten": layout.flatten, "ravel": layout.flatten,
     "squeeze": layout.squeeze, "unsqueeze": layout.unsqueeze,
     "broadcast_to": spread(layout.broadcast_to),
-    "gather": c.gather, "index_select": _index_select, "__getitem__": indexing.getitem,
+    "gather": selection.gather, "index_select": _index_select, "__getitem__": indexing.getitem,
     "zeros_like": _zeros_like, "ones_like": _ones_like, "full_like": _full_like,
     "detach": c.stop_gradient, "clone": _identity, "numel": layout.element_count,
     "mse_loss": losses.mse_loss, "huber_loss": losses.huber_loss, "l1_loss": losses.l1_loss,
     "smooth_l1_loss": losses.smooth_l1_loss, "cross_entropy": losses.cross_entropy,
     "nll_loss": losses.nll_loss,
     "binary_cross_entropy_with_logits": losses.binary_cross_entropy_with_logits,
-}
+}  # fmt: skip
 
 
 def _size(x: Any, dim: int | None = None) -> Any:
@@ -201,18 +206,19 @@ METHODS: Mapping[str, Implementation] = {
     "expand": spread(layout.broadcast_to), "expand_as": _expand_as, "view_as": _view_as,
     "reshape_as": _view_as, "type_as": _type_as, "size": _size, "dim": lambda x: x.ndim,
     "ndimension": lambda x: x.ndim, "contiguous": _identity, "to": to_device_or_dtype,
+    "type": to_device_or_dtype,
     "cpu": _identity, "cuda": _identity, "requires_grad_": _identity,
     "bool": converting(dtypes.bool_), "int": converting(dtypes.int32),
     "long": converting(dtypes.int64), "half": converting(dtypes.float16),
     "float": converting(dtypes.float32), "double": converting(dtypes.float64),
     "byte": converting(dtypes.uint8),
-}
+}  # fmt: skip
 
 PROPERTIES: Mapping[str, Implementation] = {
     "T": layout.reverse_axes, "mT": layout.matrix_transpose, "dtype": user_dtype,
     "is_cuda": lambda x: x.device.type == "cuda", "requires_grad": lambda x: False,
     "itemsize": lambda x: x.element.itemsize, "data": c.stop_gradient,
-}
+}  # fmt: skip
 
 
 def call_function(function: Any, args: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
@@ -223,7 +229,8 @@ def call_function(function: Any, args: Sequence[Any], keywords: Mapping[str, Any
     """
     short = str(getattr(function, "__name__", function))
     is_method = hasattr(function, "__objclass__") or str(
-        getattr(function, "__qualname__", "")).startswith("Tensor.")
+        getattr(function, "__qualname__", "")
+    ).startswith("Tensor.")
     found = METHODS.get(short) if is_method else None
     found = found or TABLE.get(short) or METHODS.get(short)
     name = f"Tensor.{short}" if is_method else f"torch.{short}"
@@ -231,10 +238,24 @@ def call_function(function: Any, args: Sequence[Any], keywords: Mapping[str, Any
         refused = refusal(short) if is_method else None
         if refused is not None:
             raise refused
-        full = sys.modules["torch"].overrides.resolve_name(function) or name
-        full = full.replace("torch.Tensor.", "Tensor.").replace("torch.functional.", "torch.")
-        raise unknown(full, short, TABLE, full.removesuffix(short))
+        raise _unknown(function, short)
     return call(name, found, args, keywords)
+
+
+def _unknown(function: Any, short: str) -> GraphirError:
+    torch = sys.modules["torch"]
+    full = torch.overrides.resolve_name(function) or f"torch.{short}"
+    full = full.replace("torch.functional.", "torch.")
+    prefix, _, last = full.rpartition(".")
+    home = {"torch.Tensor": torch.Tensor, "torch.nn.functional": torch.nn.functional}
+    known = [n for n in (*TABLE, *METHODS) if hasattr(home.get(prefix, torch), n)]
+    shown = prefix if prefix in home else "torch"
+    return unknown(
+        full.replace("torch.Tensor.", "Tensor."),
+        last,
+        known,
+        shown.replace("torch.Tensor", "Tensor") + ".",
+    )
 
 
 def method(name: str) -> Implementation | None:
@@ -252,7 +273,8 @@ def refusal(name: str) -> GraphirError | None:
         )
     if name.endswith("_") and not name.endswith("__"):
         return UnsupportedError(
-            f"Tensor.{name}", f"Tensor.{name} writes in place, which is not supported",
+            f"Tensor.{name}",
+            f"Tensor.{name} writes in place, which is not supported",
             hint=f"assign a new value, e.g. x = x.{name[:-1]}(...)",
         )
     return None

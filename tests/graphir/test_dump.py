@@ -52,11 +52,11 @@ def test_a_model_with_its_gradient() -> None:
           %23 = contract(x, %22, "nd,n->d")   f32(3,)   train.py:17
           return %12, %23, 0.0
         pruned:
-          x: `x` is data: no gradient was asked for it
+          `x` is data: no gradient was asked for it
           b: no path to the loss
-          y: `y` is data: no gradient was asked for it
-          %9 (gt): the comparison has no derivative
-          %13 (exp): no path to the loss
+          `y` is data: no gradient was asked for it
+          %9 gt (train.py:18): the comparison has no derivative
+          %13 exp (train.py:18): no path to the loss
         notes:
           parameter `b` does not reach the loss: its gradient is zero""")
 

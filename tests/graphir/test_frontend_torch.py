@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812  (as users write it)
+import torch.nn.functional as F
 
 from graphir.errors import DTypeError, ShapeError, TraceError, UnsupportedError
 from graphir.evaluate import evaluate
@@ -54,7 +54,7 @@ UNARY = {
     "softplus with threshold": lambda x: F.softplus(x, 1.0, 1.0),
     "clamp": lambda x: x.clamp(-1, 1), "clamp min": lambda x: torch.clamp(x, min=0.5),
     "clip": lambda x: torch.clip(x, max=0), "methods": lambda x: x.exp().tanh().abs(),
-    "negative": lambda x: -x, "absolute": lambda x: abs(x), "positive": lambda x: +x,
+    "negative": lambda x: -x, "absolute": abs, "positive": lambda x: +x,
     "square of": lambda x: x**2, "cube": lambda x: x**3, "fourth": lambda x: x**4,
     "root": lambda x: x.abs() ** 0.5, "inverse": lambda x: (x + 9) ** -1,
     "two to the": lambda x: 2.0**x, "numbers": lambda x: 1 - 2 * x / 3 + 1,
@@ -100,7 +100,7 @@ BINARY = {
     "alpha": lambda a, b: torch.add(a, b, alpha=2), "maximum": torch.maximum,
     "minimum": torch.minimum, "max": torch.max, "min": lambda a, b: torch.min(a, other=b),
     "pow": lambda a, b: torch.pow(a.abs() + 1, b), "gt": torch.gt, "le": torch.le, "eq": torch.eq,
-    "ne": operator.ne, "and": lambda a, b: torch.logical_and(a, b), "where": lambda a, b: torch
+    "ne": operator.ne, "and": torch.logical_and, "where": lambda a, b: torch
     .where(a > b, a, b), "clamp": lambda a, b: a.clamp(b, b + 1), "mse": F.mse_loss,
     "l1": F.l1_loss, "huber": F.huber_loss, "smooth": F.smooth_l1_loss,
     "type_as": lambda a, b: a.type_as(b), "expand_as": lambda a, b: a.expand_as(b),
@@ -172,6 +172,7 @@ def test_softmax(dim: int) -> None:
     check(lambda x: (torch.softmax(x, dim), F.softmax(x, dim=dim), x.softmax(dim)), x)
     check(lambda x: (F.log_softmax(x, dim=dim), torch.log_softmax(x, dim)), x)
     check(lambda x: F.softmax(x, dim, dtype=torch.float64), x.float())
+    check(lambda x: x.softmax(dim, torch.float64), x.float())
 
 
 def test_logsumexp_of_infinities() -> None:
@@ -197,15 +198,20 @@ def test_matmul(shapes: Any, dtype: torch.dtype) -> None:
 
 def test_named_products() -> None:
     v, w, m = torch.randn(3), torch.randn(3), torch.randn(4, 3)
-    check(lambda m, v, w: (torch.mv(m, v), torch.dot(v, w), v.dot(w), torch.outer(v, w)), m, v, w,
-          dynamic=())
+    check(
+        lambda m, v, w: (torch.mv(m, v), torch.dot(v, w), v.dot(w), torch.outer(v, w)),
+        m,
+        v,
+        w,
+        dynamic=(),
+    )
     check(lambda m: (torch.mm(m, m.T), m.t() @ m, torch.inner(m[0], m[1])), m)
     check(lambda m, b: torch.addmm(b, m, m.T), m, torch.randn(4), dynamic=())
     b = torch.randn(2, 4, 3)
     check(lambda b: (torch.bmm(b, b.mT), b @ b.transpose(1, 2)), b)
     layer = torch.nn.Linear(3, 2)
     check(lambda x: F.linear(x, layer.weight, layer.bias).detach(), b)
-    check(lambda x, w: F.linear(x, w), m, torch.randn(5, 3), dynamic=())
+    check(lambda x, w: F.linear(x, w) * 2, m, torch.randn(5, 3), dynamic=())
 
 
 @pytest.mark.parametrize("spec", ["nd,dk->nk", "nd,dk->kn", "nd,dk", "nd,dk->n", "nd,dk->"])
@@ -221,12 +227,21 @@ def test_layout() -> None:
     x = torch.randn(2, 3, 4)
     check(lambda x: (x.mT, x.permute(2, 0, 1), torch.permute(x, (1, 0, 2)), x.transpose(0, -1)), x)
     check(lambda x: (x.swapaxes(0, 1), torch.movedim(x, 0, 2), x[0].T, x[0].t(), x[0, 0].t()), x)
-    check(lambda x: (x.reshape(6, 4), x.reshape((-1, 2)), x.view(3, -1), torch.reshape(x, (24,))),
-          x)
+    check(
+        lambda x: (x.reshape(6, 4), x.reshape((-1, 2)), x.view(3, -1), torch.reshape(x, (24,))), x
+    )
     check(lambda x: (x.flatten(), x.flatten(1), torch.flatten(x, 0, 1), x.ravel()), x)
     check(lambda x: (x.unsqueeze(0).squeeze(0), x[:, :1].squeeze(1), x.unsqueeze(-1).squeeze()), x)
     check(lambda x: (x[:, :1].expand(2, 5, -1), torch.broadcast_to(x, (7, 2, 3, 4))), x)
     check(lambda x: (x.contiguous(), x.squeeze(1), x.reshape(4, 6).view_as(x)), x)
+
+
+def test_joining_and_truth() -> None:
+    x, y = tensors((2, 3), 1, torch.float32)[0], torch.randn(2, 1)
+    check(lambda x, y: (torch.cat([x, y], dim=1), torch.cat((x, x)), torch.stack([x, -x])), x, y)
+    check(lambda w, x: torch.cat([x, torch.ones_like(x[:, :1])], 1) * w, torch.ones(()), x)
+    check(lambda x: (torch.any(x > 1), (x > 1).any(0), x.all(dim=1), torch.cat([x > 0, x > 1])), x)
+    check(lambda x: torch.cat([x]), x)
 
 
 def test_shapes_with_a_dim() -> None:
@@ -272,10 +287,13 @@ def test_in_place_operators() -> None:
     ("fn", "kind", "message", "hint"),
     [
         (lambda x: torch.cumsum(x, 0), UnsupportedError, "torch.cumsum", "torch.sum"),
-        (lambda x: F.gelu(x), UnsupportedError, "torch.nn.functional.gelu", ""),
+        (lambda x: F.gelu(x) + 1, UnsupportedError, "torch.nn.functional.gelu", "functional.relu"),
         (lambda x: x.cumprod(0), UnsupportedError, "Tensor.cumprod", ""),
+        (lambda x: torch.cat([x, x[0]]), ShapeError, "f32(2, 3) and f32(3,)", "x[:, None]"),
+        (lambda x: torch.cat([x, x.T]), ShapeError, "beside axis 0", "may differ"),
+        (lambda x: torch.tensor(x) + 1, TraceError, "has no length", "cannot hold traced"),
         (lambda x: x.softmx(1), UnsupportedError, "Tensor.softmx", "x.softmax"),
-        (lambda x: torch.linalg.inv(x), UnsupportedError, "torch.linalg.inv", ""),
+        (lambda x: torch.linalg.inv(x) + 1, UnsupportedError, "torch.linalg.inv", ""),
         (lambda x: torch.exp(x, out=torch.zeros(2, 3)), UnsupportedError, "out=", "y = f(x)"),
         (lambda x: x.max(dim=1), UnsupportedError, "indices", "torch.amax"),
         (lambda x: x.add_(1), UnsupportedError, "Tensor.add_", "x.add("),
@@ -296,7 +314,7 @@ def test_in_place_operators() -> None:
         (lambda x: x.long().mean(), DTypeError, "int64", "x.float().mean()"),
         (lambda x: x.long() & 1, UnsupportedError, "bools only", "compare first"),
         (lambda x: torch.where(x, x, 0), DTypeError, "must be bool", "torch.where(x > 0"),
-        (lambda x: F.softmax(x), UnsupportedError, "leaving out dim", "dim=-1"),
+        (lambda x: F.softmax(x) + 1, UnsupportedError, "leaving out dim", "dim=-1"),
         (lambda x: x.expand(4, 3), ShapeError, "(4, 3)", ""),
         (lambda x: torch.einsum("ii->i", x), UnsupportedError, "repeats", "products"),
         (lambda x: torch.gather(x, 1, x), DTypeError, "integers", "index.long()"),

@@ -33,12 +33,12 @@ def test_ints_slices_and_new_axes(index: Any) -> None:
     assert got.shape == X[index].shape
 
 
-I, J = np.array([[0, -1, 1]]), np.array([1, 0, -2])
+GRID, J = np.array([[0, -1, 1]]), np.array([1, 0, -2])
 ADVANCED = [
-    (I,), (J,), (I, 0), (J, slice(1, 3)), (J, DOTS, -1), (0, J), (slice(None), J),
-    (slice(None), I), (slice(None), J, 0), (slice(None), 0, J), (0, slice(None), J),
+    (GRID,), (J,), (GRID, 0), (J, slice(1, 3)), (J, DOTS, -1), (0, J), (slice(None), J),
+    (slice(None), GRID), (slice(None), J, 0), (slice(None), 0, J), (0, slice(None), J),
     (DOTS, J), (DOTS, J, NONE), (J, NONE), (NONE, J), (slice(None), J, slice(None, None, -1)),
-    (J % 2, J), (I % 2, J), (J % 2, J, 0), (J % 2, J, J), (slice(None), J, J),
+    (J % 2, J), (GRID % 2, J), (J % 2, J, 0), (J % 2, J, J), (slice(None), J, J),
     (J % 2, slice(None), J), (slice(None, 1), J, J),
 ]  # fmt: skip
 
@@ -46,8 +46,6 @@ ADVANCED = [
 @pytest.mark.parametrize("index", ADVANCED, ids=repr)
 @pytest.mark.parametrize("dtype", [np.int64, np.int32])
 def test_integer_arrays(index: tuple[Any, ...], dtype: Any) -> None:
-    index = tuple(i % 2 if i is J or i is I and place == 0 else i for place, i in enumerate(index)
-                  ) if index[0] is I or index[0] is J else index
     index = tuple(i.astype(dtype) if isinstance(i, np.ndarray) else i for i in index)
     arrays = [i for i in index if isinstance(i, np.ndarray)]
 
@@ -81,7 +79,8 @@ def test_lists_and_the_rows_of_labels() -> None:
 @pytest.mark.parametrize(
     ("fn", "shape"),
     [
-        (lambda x: x[1:], "(n - 1, 3)"), (lambda x: x[:-1], "(n - 1, 3)"), (lambda x: x[0], "(3,)"),
+        (lambda x: x[1:], "(n - 1, 3)"), (lambda x: x[:-1], "(n - 1, 3)"),
+        (lambda x: x[0], "(3,)"),
         (lambda x: x[:1], "(1, 3)"), (lambda x: x[:], "(n, 3)"), (lambda x: x[:, 1:], "(n, 2)"),
         (lambda x: x[:, -1], "(n,)"), (lambda x: x[None], "(1, n, 3)"),
         (lambda x: x[: x.shape[0]], "(n, 3)"), (lambda x: x[: x.shape[0] - 1], "(n - 1, 3)"),
@@ -123,7 +122,7 @@ def test_an_index_that_is_an_argument_is_promised_to_be_in_range() -> None:
     ("fn", "kind", "message", "hint"),
     [
         (lambda x: x[2], ShapeError, "index 2 is outside axis 0", "from -2 to 1"),
-        (lambda x: x[0, -6], ShapeError, "index -6 is outside axis 0", "from -5 to 4"),
+        (lambda x: x[0, -6], ShapeError, "index -6 is outside axis 1 of f64(2, 5", "from -5 to 4"),
         (lambda x: x[0, 0, 0, 0], ShapeError, "4 indices for f64(2, 5, 4)", "None adds"),
         (lambda x: x[..., 0, ...], ShapeError, "once only", "None adds"),
         (lambda x: x[::0], ShapeError, "must not be 0", "leave the step out"),

@@ -1,0 +1,302 @@
+"""C text of a blocked contraction: loops around a block of accumulators held in registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from .c_expr import Expressions, extent, local
+from .c_vector import vector_name
+from .products import Product, resolve
+from .spelling import C_TYPES
+from .tile import Axis, AxisRole, Load, Tile
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A run of the vector axis: `count` vectors from `base`; the last holds `tail` lanes if set.
+
+    `ragged` is how many lanes of the last vector belong to the axis.
+    """
+
+    base: str
+    count: int
+    tail: str | None = None
+    ragged: int | None = None
+
+
+class Writer:
+    """Collects lines with their indentation."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.depth = 0
+
+    def line(self, text: str) -> None:
+        """One line at the present depth."""
+        self.lines.append("    " * self.depth + text)
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """`head {`, what is written inside, `}`."""
+        self.line(head + " {" if head else "{")
+        self.depth += 1
+        yield
+        self.depth -= 1
+        self.line("}")
+
+    @contextmanager
+    def loop(self, axis: Axis) -> Iterator[None]:
+        """A loop over every position of an axis in the block."""
+        n = local(axis)
+        with self.block(f"for (int64_t {n} = 0; {n} < {extent(axis)}; {n}++)"):
+            self.absolute(axis)
+            yield
+
+    def absolute(self, axis: Axis) -> None:
+        """The position from the axis' start, where the loop counts within a block."""
+        if axis.role is not AxisRole.TILE:
+            self.line(f"const int64_t {axis.name} = {axis.name}0 + {local(axis)};")
+
+    def position(self, axis: Axis, text: str) -> None:
+        """Fix an axis at a position within the block."""
+        self.line(f"const int64_t {local(axis)} = {text};")
+        self.absolute(axis)
+
+
+class ProductPrinter:
+    """Prints one product."""
+
+    def __init__(self, product: Product, expr: Expressions, out: Writer) -> None:
+        self.p, self.expr, self.out = product, expr, out
+        self.type = vector_name(product.statement.out.dtype, product.lanes)
+        self.scalar = C_TYPES[product.statement.out.dtype.name]
+
+    def run(self) -> None:
+        """The whole product, inside braces of its own."""
+        with self.out.block(""):
+            self._outside(0)
+
+    def _outside(self, depth: int) -> None:
+        if depth < len(self.p.outside):
+            with self.out.loop(self.p.outside[depth]):
+                self._outside(depth + 1)
+        else:
+            self._blocks(self.p.rows, self.p.row_block, self._with_rows)
+
+    def _blocks(self, axis: Axis | None, size: int, body: Callable[[str, int], None]) -> None:
+        """`body(base, count)` for blocks of an axis, then for what is left over."""
+        if axis is None:
+            body("0", 1)
+            return
+        base = f"{axis.name}b"
+        if axis.role is AxisRole.TILE:
+            whole = axis.block // size * size
+            if whole == size:
+                body("0", size)
+            elif whole:
+                with self.out.block(
+                    f"for (int64_t {base} = 0; {base} < {whole}; {base} += {size})"
+                ):
+                    body(base, size)
+            if axis.block % size:
+                body(str(whole), axis.block % size)
+            return
+        self.out.line(f"int64_t {base} = 0;")
+        end = extent(axis)
+        with self.out.block(f"for (; {base} + {size} <= {end}; {base} += {size})"):
+            body(base, size)
+        if size > 1:
+            with self.out.block(f"for (; {base} < {end}; {base}++)"):
+                body(base, 1)
+
+    def _with_rows(self, base: str, count: int) -> None:
+        if self.p.inner:
+            self._blocks(
+                self.p.columns,
+                self.p.column_block,
+                lambda column, width: self._inner_block(base, count, column, width),
+            )
+        else:
+            self._spans(lambda span: self._outer_block(base, count, span))
+
+    # -- outer: lanes along a free axis -------------------------------------------------------
+
+    def _spans(self, body: Callable[[_Span], None]) -> None:
+        axis, lanes, width = self.p.vector, self.p.lanes, self.p.column_block
+        base = f"{axis.name}b"
+        in_memory = isinstance(resolve(self.p.right, self.expr.inline), Load)
+        if axis.role is not AxisRole.TILE:
+            end = extent(axis)
+            self.out.line(f"int64_t {base} = 0;")
+            stop = f"{base} + {lanes} <= {end}" if in_memory else f"{base} < {end}"
+            with self.out.block(f"for (; {stop}; {base} += {lanes})"):
+                body(_Span(base, 1))
+            if in_memory:
+                with self.out.block(f"if ({base} < {end})"):
+                    body(_Span(base, 1, tail=f"{end} - {base}"))
+            return
+        over = axis.block % lanes
+        vectors = -(-axis.block // lanes)
+        # The last vector needs care where it is only partly the axis'.
+        plain = vectors - 1 if over else vectors
+        whole = plain // width * width
+        if whole == width:
+            body(_Span("0", width))
+        elif whole:
+            with self.out.block(
+                f"for (int64_t {base} = 0; {base} < {whole * lanes}; {base} += {width * lanes})"
+            ):
+                body(_Span(base, width))
+        if vectors > whole:
+            tail = str(over) if over and in_memory else None
+            body(_Span(str(whole * lanes), vectors - whole, tail, over or None))
+
+    def _outer_block(self, base: str, rows: int, span: _Span) -> None:
+        out, p = self.out, self.p
+        chains = p.chains if p.summed else 1
+        with out.block(""):
+            out.line(f"{self.type} sums[{chains}][{rows}][{span.count}] = {{0}};")
+            self._summed(0, chains, lambda chain: self._outer_step(chain, base, rows, span))
+            self._each(rows, span.count, lambda: self._outer_store(base, rows, span, chains))
+
+    def _summed(self, depth: int, chains: int, body: Callable[[str], None]) -> None:
+        """Loops over the summed axes; the innermost in `chains` partial sums."""
+        summed = self.p.summed
+        if depth == len(summed):
+            body("0")
+            return
+        axis = summed[depth]
+        if depth < len(summed) - 1 or chains == 1:
+            with self.out.loop(axis):
+                self._summed(depth + 1, chains, body)
+            return
+        base, end = f"{axis.name}b", extent(axis)
+        self.out.line(f"int64_t {base} = 0;")
+        with self.out.block(f"for (; {base} + {chains} <= {end}; {base} += {chains})"):
+            with self.out.block(f"UNROLL for (int c = 0; c < {chains}; c++)"):
+                self.out.position(axis, f"{base} + c")
+                body("c")
+        with self.out.block(f"for (; {base} < {end}; {base}++)"):
+            self.out.position(axis, base)
+            body("0")
+
+    def _outer_step(self, chain: str, base: str, rows: int, span: _Span) -> None:
+        out, p = self.out, self.p
+        out.line(f"{self.type} right[{span.count}];")
+        full = span.count - 1 if span.tail else span.count
+        if full:
+            with out.block(f"UNROLL for (int q = 0; q < {full}; q++)"):
+                out.position(p.vector, f"{span.base} + {p.lanes} * q")
+                out.line(f"right[q] = {self.type}_load(&{self._element(p.right)});")
+                out.line("KEEP(right[q]);")
+        if span.tail:
+            with out.block(""):
+                out.position(p.vector, f"{span.base} + {p.lanes * full}")
+                out.line(
+                    f"right[{full}] = {self.type}_tail(&{self._element(p.right)}, {span.tail});"
+                )
+        with out.block(f"UNROLL for (int u = 0; u < {rows}; u++)"):
+            if p.rows is not None:
+                out.position(p.rows, f"{base} + u")
+            out.line(f"const {self.scalar} left = {self.expr.value(p.left)};")
+            out.line(
+                f"UNROLL for (int q = 0; q < {span.count}; q++) "
+                f"sums[{chain}][u][q] += left * right[q];"
+            )
+
+    def _outer_store(self, base: str, rows: int, span: _Span, chains: int) -> None:
+        out, p = self.out, self.p
+        result = p.statement.out
+        if p.rows is not None:
+            out.position(p.rows, f"{base} + u")
+        out.position(p.vector, f"{span.base} + {p.lanes} * q")
+        out.line(f"{self.type} sum = sums[0][u][q];")
+        for chain in range(1, chains):
+            out.line(f"sum += sums[{chain}][u][q];")
+        if span.ragged:
+            out.line(f"if (q == {span.count - 1}) sum = {self.type}_keep(sum, {span.ragged});")
+        place = f"&{self.expr.place(result)}"
+        if p.statement.into is not None:
+            out.line(f"sum += {self.type}_load({place});")
+        out.line(f"{self.type}_store({place}, sum);")
+
+    def _each(self, rows: int, columns: int, body: Callable[[], None]) -> None:
+        with self.out.block(f"UNROLL for (int u = 0; u < {rows}; u++)"):
+            with self.out.block(f"UNROLL for (int q = 0; q < {columns}; q++)"):
+                body()
+
+    def _element(self, tile: Tile) -> str:
+        """The operand's element here, as an lvalue."""
+        found = resolve(tile, self.expr.inline)
+        if isinstance(found, Load):
+            return self.expr.element(found.address)
+        assert found is not None, "a product's operand lies in memory or in an array"
+        return self.expr.place(found)
+
+    # -- inner: lanes along a summed axis -----------------------------------------------------
+
+    def _inner_block(self, base: str, rows: int, column: str, width: int) -> None:
+        out, p = self.out, self.p
+        with out.block(""):
+            out.line(f"{self.type} sums[{rows}][{width}] = {{0}};")
+            self._summed(0, 1, lambda chain: self._inner_run(base, rows, column, width))
+            self._each(rows, width, lambda: self._inner_store(base, column))
+
+    def _inner_run(self, base: str, rows: int, column: str, width: int) -> None:
+        out, p = self.out, self.p
+        axis, lanes = p.vector, p.lanes
+        at = f"{axis.name}b"
+        in_memory = {t: isinstance(resolve(t, self.expr.inline), Load) for t in (p.left, p.right)}
+        unknown = axis.role is not AxisRole.TILE
+        over = axis.block % lanes
+        end = extent(axis)
+        stop = f"{at} + {lanes} <= {end}"
+        if axis.role is AxisRole.TILE:
+            whole = axis.block // lanes * lanes
+            stop = f"{at} < {whole}"
+        out.line(f"int64_t {at} = 0;")
+        if unknown or axis.block >= lanes:
+            with out.block(f"for (; {stop}; {at} += {lanes})"):
+                self._inner_step(base, rows, column, width, {})
+        if unknown:
+            with out.block(f"if ({at} < {end})"):
+                rest = f"{end} - {at}"
+                self._inner_step(base, rows, column, width, {p.left: rest, p.right: rest})
+        elif over:
+            tails = {t: str(over) for t, memory in in_memory.items() if memory}
+            with out.block(""):
+                self._inner_step(base, rows, column, width, tails)
+
+    def _inner_step(
+        self, base: str, rows: int, column: str, width: int, tails: dict[Tile, str]
+    ) -> None:
+        out, p = self.out, self.p
+
+        def vector(tile: Tile) -> str:
+            if tile in tails:
+                return f"{self.type}_tail(&{self._element(tile)}, {tails[tile]})"
+            return f"{self.type}_load(&{self._element(tile)})"
+
+        out.position(p.vector, f"{p.vector.name}b")
+        out.line(f"{self.type} right[{width}];")
+        with out.block(f"UNROLL for (int q = 0; q < {width}; q++)"):
+            if p.columns is not None:
+                out.position(p.columns, f"{column} + q")
+            out.line(f"right[q] = {vector(p.right)};")
+            out.line("KEEP(right[q]);")
+        with out.block(f"UNROLL for (int u = 0; u < {rows}; u++)"):
+            if p.rows is not None:
+                out.position(p.rows, f"{base} + u")
+            out.line(f"const {self.type} left = {vector(p.left)};")
+            out.line(f"UNROLL for (int q = 0; q < {width}; q++) sums[u][q] += left * right[q];")
+
+    def _inner_store(self, base: str, column: str) -> None:
+        out, p = self.out, self.p
+        if p.rows is not None:
+            out.position(p.rows, f"{base} + u")
+        if p.columns is not None:
+            out.position(p.columns, f"{column} + q")
+        sign = "+=" if p.statement.into is not None else "="
+        out.line(f"{self.expr.place(p.statement.out)} {sign} {self.type}_sum(sums[u][q]);")

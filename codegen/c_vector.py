@@ -1,0 +1,110 @@
+"""Vector types for the C text: GCC and Clang's extension, which needs no header and serves x86
+and Arm alike."""
+
+from __future__ import annotations
+
+import re
+
+from graphir.dtypes import DType
+
+from .spelling import C_TYPES
+
+_SHORT = {"float32": "f32", "float64": "f64"}
+
+_COMMON = """
+#define UNROLL _Pragma("GCC unroll 32")
+/* Hold a loaded vector in a register: gcc else loads it again for every product. */
+#if defined(__x86_64__)
+#define KEEP(x) __asm__("" : "+v"(x))
+#elif defined(__aarch64__)
+#define KEEP(x) __asm__("" : "+w"(x))
+#else
+#define KEEP(x)
+#endif
+"""
+
+_TYPE = """
+typedef {scalar} {name} __attribute__((vector_size({bytes})));
+typedef {scalar} {name}u __attribute__((vector_size({bytes}), aligned({item}), may_alias));
+"""
+
+_LOAD_STORE = """
+static inline {name} {name}_load(const {scalar} *p) {{ return *(const {name}u *)p; }}
+static inline void {name}_store({scalar} *p, {name} v) {{ *({name}u *)p = v; }}
+/* The first `count` lanes; the others are 0. */
+static inline {name} {name}_tail(const {scalar} *p, int64_t count) {{
+{masked}    {name} v = {{0}};
+    __builtin_memcpy(&v, p, sizeof({scalar}) * (size_t)count);
+    return v;
+{end}}}
+/* `v` with 0 in the lanes from `count` on, whatever was there. */
+static inline {name} {name}_keep({name} v, int64_t count) {{
+    typedef {integer} bits __attribute__((vector_size({bytes})));
+    bits lane = {{{lanes_list}}};
+    return ({name})((bits)v & (lane < ({integer})count));
+}}
+"""
+
+_SUM = """
+static inline {scalar} {name}_sum({name} v) {{
+    union {{ {name} whole; {half} halves[2]; }} u = {{v}};
+    return {half}_sum(u.halves[0] + u.halves[1]);
+}}
+"""
+_SUM_PAIR = """
+static inline {scalar} {name}_sum({name} v) {{ return v[0] + v[1]; }}
+"""
+
+# Masked loads by the compiler's own names, where the machine has them.
+_MASKED = {
+    ("f32", 16): ("__AVX512F__", "__builtin_ia32_loadups512_mask(p, v, (uint16_t)m)"),
+    ("f64", 8): ("__AVX512F__", "__builtin_ia32_loadupd512_mask(p, v, (uint8_t)m)"),
+    ("f32", 8): ("__AVX512VL__", "__builtin_ia32_loadups256_mask(p, v, (uint8_t)m)"),
+    ("f64", 4): ("__AVX512VL__", "__builtin_ia32_loadupd256_mask(p, v, (uint8_t)m)"),
+}
+
+
+def vector_name(dtype: DType, lanes: int) -> str:
+    """The C type of `lanes` elements, e.g. `f32x16`."""
+    return f"{_SHORT[dtype.name]}x{lanes}"
+
+
+def vector_prelude(text: str, dtypes: tuple[DType, ...]) -> str:
+    """The declarations of the vector types that `text` names, and of their halves."""
+    used = {(kind, int(lanes)) for kind, lanes in re.findall(r"\b(f32|f64)x(\d+)_", text)}
+    if not used:
+        return ""
+    out = [_COMMON]
+    for dtype in dtypes:
+        kind = _SHORT[dtype.name]
+        lanes = 2
+        most = max((n for k, n in used if k == kind), default=0)
+        while lanes <= most:
+            out.append(_declare(dtype, kind, lanes))
+            lanes *= 2
+    return "".join(out)
+
+
+def _declare(dtype: DType, kind: str, lanes: int) -> str:
+    fields = {
+        "scalar": C_TYPES[dtype.name],
+        "name": f"{kind}x{lanes}",
+        "half": f"{kind}x{lanes // 2}",
+        "bytes": lanes * dtype.itemsize,
+        "item": dtype.itemsize,
+        "integer": f"int{8 * dtype.itemsize}_t",
+        "lanes_list": ", ".join(map(str, range(lanes))),
+        "masked": "",
+        "end": "",
+    }
+    if (kind, lanes) in _MASKED:
+        feature, call = _MASKED[kind, lanes]
+        fields["masked"] = (
+            f"#if defined({feature}) && !defined(__clang__)\n"
+            f"    {fields['name']} v = {{0}};\n"
+            "    uint32_t m = ((uint32_t)1 << count) - 1;\n"
+            f"    return {call};\n#else\n"
+        )
+        fields["end"] = "#endif\n"
+    text = _TYPE.format(**fields) + _LOAD_STORE.format(**fields)
+    return text + (_SUM_PAIR if lanes == 2 else _SUM).format(**fields)

@@ -1,0 +1,389 @@
+"""What a drawing of a graph shows: boxes, arrows and frames, before any notation is chosen."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal, Protocol, TypeAlias
+
+import networkx as nx
+
+from .dump import Naming
+from .errors import GraphirError, Location
+from .graph import Graph, Node
+
+FOLD_FROM = 60
+"""From so many ops on, a drawing is folded by source lines unless asked otherwise."""
+DRAW_LIMIT = 1500
+"""So many boxes are laid out at most: Graphviz would take minutes for a picture nobody reads."""
+
+Fold: TypeAlias = Literal["auto", "line", "none"]
+
+
+class Role(Enum):
+    """What a box stands for. Each has its own shape and colour."""
+
+    DATA = "data"
+    PARAMETER = "parameter"
+    NUMBER = "number"
+    FORWARD = "forward"
+    BACKWARD = "backward"
+    UPDATE = "update"
+    RESULT = "result"
+
+
+class KernelLike(Protocol):
+    """What a drawing needs of a kernel."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def nodes(self) -> Sequence[Node]: ...
+
+
+class ProgramLike(Protocol):
+    """What a drawing needs of a scheduled program."""
+
+    @property
+    def kernels(self) -> Sequence[KernelLike]: ...
+
+
+@dataclass(frozen=True)
+class Box:
+    """One shape of the drawing.
+
+    Attributes:
+        id: unique in the picture; `n12` for the node %12.
+        role: shape and colour.
+        title: the op, the name, or the source line that was folded.
+        detail: small print below it: type, attributes, line.
+        tooltip: everything there is to say.
+        members: the nodes it stands for, more than one where they are folded.
+        reason: why it gets no gradient, where it was pruned.
+        dead: whether nothing that is returned needs it.
+    """
+
+    id: str
+    role: Role
+    title: str
+    detail: tuple[str, ...]
+    tooltip: str
+    members: tuple[Node, ...]
+    reason: str = ""
+    dead: bool = False
+
+    @property
+    def folded(self) -> bool:
+        """Whether it stands for several ops."""
+        return len(self.members) > 1
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """A value that flows from one box to another; `pruned` where no cotangent flows back."""
+
+    source: str
+    target: str
+    label: str = ""
+    pruned: bool = False
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A kernel around its boxes."""
+
+    id: str
+    title: str
+    boxes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing without coordinates. `folds` says whether boxes hold several ops."""
+
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+    frames: tuple[Frame, ...] = ()
+    folds: bool = False
+    box_of: Mapping[Node, str] = field(default_factory=dict)
+
+
+def picture(
+    graph: Graph,
+    *,
+    program: ProgramLike | None = None,
+    fold: Fold = "auto",
+    open_lines: Iterable[int] = (),
+) -> Picture:
+    """The boxes and arrows of `graph`: its live nodes and what was pruned.
+
+    Args:
+        program: a scheduled program whose kernels are drawn as frames. A program is scheduled from
+            its own, further rewritten graph; that one is drawn where the program carries it.
+        fold: "line" makes one box of the ops of a source line that follow one another; "none"
+            draws every op; "auto" folds from `FOLD_FROM` ops on.
+        open_lines: line numbers that stay unfolded.
+
+    Raises:
+        GraphirError: for another `fold`, or a graph too large to draw.
+    """
+    if fold not in ("auto", "line", "none"):
+        raise GraphirError(
+            f"there is no way {fold!r} to fold a graph", hint="use 'auto', 'line' or 'none'"
+        )
+    if program is not None:
+        graph = getattr(program, "graph", None) or graph
+    shown = _shown(graph)
+    ops = [n for n in shown if n.op != "input"]
+    folds = fold == "line" or (fold == "auto" and len(ops) >= FOLD_FROM)
+    if not folds and len(shown) > DRAW_LIMIT:
+        raise GraphirError(
+            f"a graph of {len(shown)} nodes is too large to draw",
+            hint="draw it folded by source lines, fold='line'",
+        )
+    kernel_of = _kernels(program, shown)
+    groups = _groups(graph, ops, kernel_of, set(open_lines)) if folds else [[n] for n in ops]
+    boxes = [_input_box(graph, n) for n in shown if n.op == "input"]
+    roles = roles_of(graph)
+    reasons = {p.node: p.reason for p in graph.pruned}
+    live = set(graph.live())
+    boxes += [_box(graph, group, roles, reasons, live) for group in groups]
+    if len(boxes) > DRAW_LIMIT:
+        raise GraphirError(
+            f"even folded, a graph of {len(ops)} ops is too large to draw",
+            hint="draw a part of it: trace a function that it calls",
+        )
+    box_of = {node: box.id for box in boxes for node in box.members}
+    results = [
+        Box(f"out{i}", Role.RESULT, f"result {i}" if len(graph.outputs) > 1 else "result",
+            (node.type,), f"output {i}: {node.type}", ())
+        for i, node in enumerate(graph.outputs)
+    ]  # fmt: skip
+    arrows = _arrows(graph, shown, box_of, roles, reasons)
+    arrows += [
+        Arrow(box_of[node], box.id)
+        for node, box in zip(graph.outputs, results, strict=True)
+        if node in box_of
+    ]
+    frames = _frames(program, boxes, kernel_of)
+    return Picture(tuple(boxes + results), tuple(arrows), frames, folds, box_of)
+
+
+def roles_of(graph: Graph) -> dict[Node, Role]:
+    """The role of every node: what differentiation added, and what comes after it."""
+    roles: dict[Node, Role] = {}
+    pruned = {p.node for p in graph.pruned}
+    for node in graph.nodes:
+        if node.op == "input":
+            moving = any(not isinstance(s, int) for s in node.shape)
+            data = node in graph.captured or node in pruned or moving
+            number = not node.shape and node.attrs.get("weak")
+            roles[node] = Role.NUMBER if number else Role.DATA if data else Role.PARAMETER
+        elif node in graph.backward:
+            roles[node] = Role.BACKWARD
+        elif any(roles[x] in (Role.BACKWARD, Role.UPDATE) for x in node.inputs):
+            roles[node] = Role.UPDATE
+        else:
+            roles[node] = Role.FORWARD
+    return roles
+
+
+def _shown(graph: Graph) -> list[Node]:
+    """What is drawn: arguments, live nodes, and pruned ones; numbers stand in the boxes."""
+    extra = {p.node for p in graph.pruned} & set(graph.nx)
+    wanted = set(graph.live()) | set(graph.inputs) | extra
+    return [n for n in graph.nodes if n in wanted and n.op != "constant"]
+
+
+def _kernels(program: ProgramLike | None, shown: Sequence[Node]) -> dict[Node, int]:
+    """The kernel that computes a node first; arguments lie outside of all."""
+    if program is None:
+        return {}
+    known = {n for n in shown if n.op != "input"}
+    found: dict[Node, int] = {}
+    for i, kernel in enumerate(program.kernels):
+        for node in kernel.nodes:
+            if node in known:
+                found.setdefault(node, i)
+    if program.kernels and known and not found:
+        raise GraphirError(
+            "the program was scheduled from another graph",
+            hint="draw the program's own graph",
+        )
+    return found
+
+
+def _place(graph: Graph, node: Node) -> Location | None:
+    lines = graph.locations.get(node, [])
+    return lines[0] if lines else None
+
+
+def _groups(
+    graph: Graph, ops: Sequence[Node], kernel_of: Mapping[Node, int], opened: set[int]
+) -> list[list[Node]]:
+    """Ops of one line, direction and kernel as one group, where that leaves no cycle.
+
+    Ops that follow one another in creation order can always be one. Groups further apart are
+    joined where no path leads from one to the other through a third.
+    """
+    roles = roles_of(graph)
+    Key: TypeAlias = tuple[Any, ...]
+
+    def key(node: Node) -> Key:
+        at = _place(graph, node)
+        alone = at is None or at.line in opened
+        return (at, roles[node], kernel_of.get(node), node.id if alone else None)
+
+    runs: list[list[Node]] = []
+    keys: list[Key] = []
+    for node in ops:
+        if keys and keys[-1] == key(node):
+            runs[-1].append(node)
+        else:
+            runs.append([node])
+            keys.append(key(node))
+    return _joined(runs, keys)
+
+
+def _joined(runs: list[list[Node]], keys: list[tuple[Any, ...]]) -> list[list[Node]]:
+    owner = {node: i for i, run in enumerate(runs) for node in run}
+    quotient: nx.DiGraph[int] = nx.DiGraph()
+    quotient.add_nodes_from(range(len(runs)))
+    quotient.add_edges_from(
+        (owner[x], i) for i, run in enumerate(runs) for node in run for x in node.inputs
+        if x in owner and owner[x] != i
+    )  # fmt: skip
+    first: dict[tuple[Any, ...], int] = {}
+    for i, key in enumerate(keys):
+        j = first.setdefault(key, i)
+        if j == i:
+            continue
+        if _between(quotient, j, i):
+            # Too far apart: later runs of this line join the nearer one.
+            first[key] = i
+            continue
+        for x in list(quotient.predecessors(i)):
+            if x != j:
+                quotient.add_edge(x, j)
+        for x in list(quotient.successors(i)):
+            quotient.add_edge(j, x)
+        quotient.remove_node(i)
+        runs[j] = sorted(runs[j] + runs[i], key=lambda n: n.id)
+        runs[i] = []
+    return [run for run in runs if run]
+
+
+def _between(quotient: nx.DiGraph[int], a: int, b: int) -> bool:
+    """Whether a path of two steps or more joins `a` and `b`, either way."""
+    ahead, behind = nx.descendants(quotient, a), nx.ancestors(quotient, b)
+    if ahead & behind:
+        return True
+    return a in nx.descendants(quotient, b)
+
+
+def _input_box(graph: Graph, node: Node) -> Box:
+    reasons = [p.reason for p in graph.pruned if p.node is node]
+    name = graph.names.get(node, f"%{node.id}")
+    role = roles_of_input(graph, node)
+    tip = f"{name}: {node.type}" + "".join(f"\n{r}" for r in reasons)
+    return Box(f"n{node.id}", role, name, (node.type,), tip, (node,),
+               "no gradient was asked for" if reasons else "")  # fmt: skip
+
+
+def roles_of_input(graph: Graph, node: Node) -> Role:
+    """The role of one argument."""
+    return roles_of(graph)[node]
+
+
+def _box(
+    graph: Graph,
+    group: Sequence[Node],
+    roles: Mapping[Node, Role],
+    reasons: Mapping[Node, str],
+    live: set[Node],
+) -> Box:
+    text = Naming(graph)
+    first = group[0]
+    at = _place(graph, first)
+    tip = "\n".join(f"{text.operand(n)} = {text.expression(n)}   {n.type}" for n in group[:40])
+    if len(group) > 40:
+        tip += f"\n… {len(group) - 40} more"
+    if at:
+        tip += f"\n{at}"
+    dead = live.isdisjoint(group)
+    told = list(dict.fromkeys(reasons[n] for n in group if n in reasons))
+    # A folded box is grey only where all of it was pruned.
+    reason = "; ".join(told) if all(n in reasons for n in group) else ""
+    if told:
+        tip += "\nno gradient: " + "; ".join(told)
+    if len(group) == 1:
+        detail = [text.expression(first).partition("(")[2].removesuffix(")"), first.type]
+        title = first.op
+    else:
+        code = linecache.getline(at.file, at.line).strip() if at else ""
+        title = _short(code) if code else f"{len(group)} ops"
+        detail = [_summary(group), group[-1].type]
+    if at:
+        detail.append(str(at))
+    return Box(f"n{first.id}", roles[first], title, tuple(map(_short, detail)), tip,
+               tuple(group), reason, dead)  # fmt: skip
+
+
+def _summary(group: Sequence[Node]) -> str:
+    """`5 ops: contract, add, mul ×3`."""
+    counts: dict[str, int] = {}
+    for node in group:
+        counts[node.op] = counts.get(node.op, 0) + 1
+    parts = [op if n == 1 else f"{op} ×{n}" for op, n in counts.items()]
+    more = f", +{len(parts) - 4}" if len(parts) > 4 else ""
+    return f"{len(group)} ops: {', '.join(parts[:4])}{more}"
+
+
+def _short(text: str, limit: int = 48) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _arrows(
+    graph: Graph,
+    shown: Sequence[Node],
+    box_of: Mapping[Node, str],
+    roles: Mapping[Node, Role],
+    reasons: Mapping[Node, str],
+) -> list[Arrow]:
+    seen: dict[tuple[str, str], Arrow] = {}
+    for node in shown:
+        for position, x in enumerate(node.inputs):
+            if x not in box_of or box_of[x] == box_of[node]:
+                continue
+            # Where the user of a value gets a cotangent and the value does not, a path ends.
+            ends = x in reasons and roles[node] is Role.FORWARD
+            several = len(node.inputs) > 1 and node.op not in ("add", "mul", "maximum", "minimum")
+            alone = box_of[node] == f"n{node.id}" and several
+            key = (box_of[x], box_of[node])
+            if key in seen:
+                # Both operands of x * x: one arrow says it.
+                seen[key] = Arrow(*key, seen[key].label and f"{seen[key].label},{position}",
+                                  seen[key].pruned and ends)  # fmt: skip
+            else:
+                seen[key] = Arrow(*key, str(position) if alone else "", ends)
+    return list(seen.values())
+
+
+def _frames(
+    program: ProgramLike | None, boxes: Sequence[Box], kernel_of: Mapping[Node, int]
+) -> tuple[Frame, ...]:
+    if program is None:
+        return ()
+    inside: dict[int, list[str]] = {}
+    for box in boxes:
+        home = {kernel_of[n] for n in box.members if n in kernel_of}
+        if home:
+            inside.setdefault(min(home), []).append(box.id)
+    return tuple(
+        Frame(f"kernel{i}", f"kernel {kernel.name}", tuple(inside[i]))
+        for i, kernel in enumerate(program.kernels)
+        if i in inside
+    )
