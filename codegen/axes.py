@@ -183,9 +183,7 @@ def name_axes(graph: Graph) -> AxisMap:
                         sizes[labels[place]] = x.shape[i]
                     port[i] = labels[place]
             if reason is None:
-                joined = [
-                    (dims[x][i], c) for i, c in enumerate(port) if c >= 0 and varies(x, i)
-                ]
+                joined = [(dims[x][i], c) for i, c in enumerate(port) if c >= 0 and varies(x, i)]
                 folded = classes.union_all(joined)
                 if folded is not None:
                     reason = f"two dimensions of {folded!r} would run along one axis"

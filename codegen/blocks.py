@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
+from math import prod
 
 from graphir.graph import Node
 from graphir.opdef import Kind
@@ -38,6 +37,11 @@ def is_matrix_product(node: Node) -> bool:
     )
 
 
+def on_matrix_unit(node: Node, machine: Machine) -> bool:
+    """Whether a contraction runs on the matrix unit; else the target makes all its products."""
+    return machine.dot_size > 0 and node.dtype.is_float and is_matrix_product(node)
+
+
 def power_of_two(x: int) -> int:
     """The smallest power of two that is at least `x`."""
     return 1 << max(0, x - 1).bit_length()
@@ -65,9 +69,11 @@ class Blocks:
             if node.op != "broadcast" or node in written:
                 tiles.append(axes.of[node])
             tiles += [axes.ports[node, p] for p in range(len(node.inputs))]
-            if node.kind is Kind.CONTRACTION and machine.dot_size and is_matrix_product(node):
+            if node.kind is not Kind.CONTRACTION:
+                continue
+            if on_matrix_unit(node, machine):
                 padded_for_dot.update(axes.space(node))
-            elif node.kind is Kind.CONTRACTION:
+            else:
                 tiles.append(axes.space(node))
         used = {a for tile in tiles for a in tile if a >= 0 and axes.size[a] != 1}
         order = [a for a in (walk.stream, *walk.grid) if a in used]
@@ -86,24 +92,28 @@ class Blocks:
                 extent[a] = power_of_two(size) if machine.padded else size
                 if a in padded_for_dot and machine.padded:
                     extent[a] = max(extent[a], machine.dot_size)
+
+        def widest(tiles: Iterable[tuple[int, ...]]) -> int:
+            return max((prod(extent[a] for a in {*t} & extent.keys()) for t in tiles), default=1)
+
+        low, high = machine.block_rows
+        while widest(tiles) > machine.block_elements:
+            shared = [a for a in walk.grid if a in used and extent[a] > 1]
+            shared = [a for a in shared if a not in padded_for_dot or extent[a] > machine.dot_size]
+            if not shared:
+                break
+            extent[max(shared, key=lambda a: extent[a])] //= 2
         if walk.stream is not None and walk.stream in used:
-            widest = max(
-                (
-                    int(np.prod([extent[a] for a in set(t) if a in extent]))
-                    for t in tiles
-                    if walk.stream in t
-                ),
-                default=1,
-            )
-            low, high = machine.block_rows
+            along = widest(t for t in tiles if walk.stream in t)
             rows = high
-            while rows > low and rows * widest > machine.block_elements:
+            while rows > low and rows * along > machine.block_elements:
                 rows //= 2
             stream_size = axes.size[walk.stream]
             if isinstance(stream_size, int):
                 rows = min(rows, max(power_of_two(stream_size), machine.dot_size))
             extent[walk.stream] = rows
-        names = iter(_AXIS_NAMES)
+        sizes = {n for s in axes.size.values() if isinstance(s, Dim) for n in s.names}
+        names = (n for n in _AXIS_NAMES if n not in sizes)
         made = {}
         for a in order:
             role = AxisRole.TILE

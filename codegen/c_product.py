@@ -174,10 +174,12 @@ class ProductPrinter:
             return
         base, end = f"{axis.name}b", extent(axis)
         self.out.line(f"int64_t {base} = 0;")
-        with self.out.block(f"for (; {base} + {chains} <= {end}; {base} += {chains})"):
-            with self.out.block(f"UNROLL for (int c = 0; c < {chains}; c++)"):
-                self.out.position(axis, f"{base} + c")
-                body("c")
+        with (
+            self.out.block(f"for (; {base} + {chains} <= {end}; {base} += {chains})"),
+            self.out.block(f"UNROLL for (int c = 0; c < {chains}; c++)"),
+        ):
+            self.out.position(axis, f"{base} + c")
+            body("c")
         with self.out.block(f"for (; {base} < {end}; {base}++)"):
             self.out.position(axis, base)
             body("0")
@@ -223,9 +225,11 @@ class ProductPrinter:
         out.line(f"{self.type}_store({place}, sum);")
 
     def _each(self, rows: int, columns: int, body: Callable[[], None]) -> None:
-        with self.out.block(f"UNROLL for (int u = 0; u < {rows}; u++)"):
-            with self.out.block(f"UNROLL for (int q = 0; q < {columns}; q++)"):
-                body()
+        with (
+            self.out.block(f"UNROLL for (int u = 0; u < {rows}; u++)"),
+            self.out.block(f"UNROLL for (int q = 0; q < {columns}; q++)"),
+        ):
+            body()
 
     def _element(self, tile: Tile) -> str:
         """The operand's element here, as an lvalue."""
@@ -238,7 +242,7 @@ class ProductPrinter:
     # -- inner: lanes along a summed axis -----------------------------------------------------
 
     def _inner_block(self, base: str, rows: int, column: str, width: int) -> None:
-        out, p = self.out, self.p
+        out = self.out
         with out.block(""):
             out.line(f"{self.type} sums[{rows}][{width}] = {{0}};")
             self._summed(0, 1, lambda chain: self._inner_run(base, rows, column, width))

@@ -221,6 +221,7 @@ def _cost(p: Product) -> float:
         count *= axis.block
     count *= _vectors(p.vector, p.lanes)
     block = p.row_block * p.column_block
+    loads: float
     if p.inner:
         loads = p.row_block + p.column_block
         steps = _vectors(p.vector, p.lanes)

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from graphir.dtypes import DType
-from graphir.graph import Node
+from graphir.graph import Graph, Node
 from graphir.sizes import Shape, Size, evaluate
 
 from .machine import CPU, Machine
@@ -97,6 +97,8 @@ class Program:
         outputs: for each output of the graph the name of the buffer that holds it.
         decisions: what the scheduler chose and refused, and why.
         machine: what it was scheduled for.
+        graph: what was scheduled: the graph that was given, further rewritten. The kernels' nodes
+            are its nodes.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Program:
     outputs: tuple[str, ...]
     decisions: tuple[Decision, ...] = ()
     machine: Machine = CPU
+    graph: Graph | None = field(default=None, repr=False, compare=False)
 
     def buffer(self, name: str) -> Buffer:
         """The buffer of that name."""

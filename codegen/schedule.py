@@ -128,6 +128,7 @@ class _Scheduler:
             tuple(self.memory.outputs),
             tuple(self.decisions),
             self.machine,
+            self.graph,
         )
         verify_program(program)
         return program

@@ -23,9 +23,7 @@ _NO_DERIVATIVE = {
 }
 
 
-def gradients(
-    output: Value, wrt: Sequence[Value], cotangent: Value | None = None
-) -> list[Value]:
+def gradients(output: Value, wrt: Sequence[Value], cotangent: Value | None = None) -> list[Value]:
     """The derivative of `output` with respect to each of `wrt`, as new nodes of their graph.
 
     Only nodes on a path from `wrt` to `output` get a cotangent. What else the output needs goes
@@ -102,9 +100,7 @@ def _accumulate(output: Value, cotangent: Value, needed: set[Node]) -> dict[Node
         if not wanted:
             continue
         # All of them strong: a Python number's weak dtype has been settled by the primal.
-        ct, out, *operands = (
-            Value(graph, n) for n in (cotangents[node], node, *node.inputs)
-        )
+        ct, out, *operands = (Value(graph, n) for n in (cotangents[node], node, *node.inputs))
         with graph.located(graph.locations.get(node, []), backward=True):
             for position, x in wanted:
                 vjp = node.definition.vjps[position]

@@ -34,9 +34,9 @@ STYLES = {
     Role.PARAMETER: Style("hexagon", "#f7e98e", "#8a7400", "filled", "parameter or state"),
     Role.NUMBER: Style("oval", "#ffffff", "#555555", "filled", "number"),
     Role.FORWARD: Style("box", "#eef3f7", "#33475b", "filled,rounded", "forward"),
-    Role.BACKWARD: Style("octagon", "#f3c6a5", "#a04000", "filled", "backward"),
+    Role.BACKWARD: Style("box", "#f3c6a5", "#a04000", "filled,diagonals", "backward"),
     Role.UPDATE: Style("box3d", "#b9e0cf", "#00664a", "filled", "update"),
-    Role.RESULT: Style("doublecircle", "#33475b", "#33475b", "filled", "result"),
+    Role.RESULT: Style("oval", "#33475b", "#33475b", "filled", "result"),
 }
 PRUNED_FILL, PRUNED_LINE = "#ececec", "#8c8c8c"
 _FONT = "Helvetica,Arial,sans-serif"
@@ -125,7 +125,7 @@ def dot_text(drawn: Picture, *, legend: bool = True, direction: str = "TB") -> s
     lines = [
         "digraph graphir {",
         f'  graph [rankdir={direction}, fontname="{_FONT}", fontsize=11, nodesep=0.25, '
-        'ranksep=0.35, bgcolor="white", newrank=true];',
+        'ranksep=0.35, bgcolor="white"];',
         f'  node [fontname="{_FONT}", fontsize=11, margin="0.12,0.06", height=0.3];',
         f'  edge [fontname="{_FONT}", fontsize=8, color="#555555", arrowsize=0.6];',
     ]
@@ -159,29 +159,23 @@ def _quote(text: str) -> str:
 
 
 def _box(box: Box) -> str:
-    if box.role is Role.RESULT:
-        look = STYLES[Role.RESULT]
-        return (
-            f'{box.id} [shape=circle, style=filled, label="", width=0.14, height=0.14, '
-            f'fixedsize=true, fillcolor="{look.fill}", color="{look.line}", peripheries=2, '
-            f'xlabel={_quote(box.title)}, tooltip={_quote(box.tooltip)}, id="{box.id}", '
-            'class="result"];'
-        )
     look = STYLES[box.role]
-    grey = bool(box.reason)
+    pruned = bool(box.reason)
+    # Data keeps its colour: that it has no gradient is its nature, not the pruning's doing.
+    grey = pruned and box.role is not Role.DATA
     fill, line = (PRUNED_FILL, PRUNED_LINE) if grey else (look.fill, look.line)
-    style = look.style + (",dashed" if grey else "")
-    classes = f"box {box.role.value}" + " pruned" * grey + " folded" * box.folded
-    ink = "#666666" if grey else "#111111"
+    style = look.style + (",dashed" if pruned else "")
+    classes = f"box {box.role.value}" + " pruned" * pruned + " folded" * box.folded
+    ink = "#666666" if grey else "#ffffff" if box.role is Role.RESULT else "#111111"
     small = "".join(f'<br/><font point-size="8.5">{_html(d)}</font>' for d in box.detail if d)
-    if grey:
+    if pruned:
         small += f'<br/><font point-size="8.5"><i>no gradient: {_html(_why(box.reason))}</i></font>'
     strong = box.title if box.folded else f"<b>{_html(box.title)}</b>"
     face = 'face="Courier,monospace"' if box.folded else ""
     title = f"<font {face}>{_html(strong)}</font>" if box.folded else strong
     peripheries = ", peripheries=2" if box.folded and box.role is not Role.UPDATE else ""
     return (
-        f"{box.id} [shape={look.shape}, style={_quote(style)}, fillcolor=\"{fill}\", "
+        f'{box.id} [shape={look.shape}, style={_quote(style)}, fillcolor="{fill}", '
         f'color="{line}", fontcolor="{ink}", label=<{title}{small}>, '
         f'tooltip={_quote(box.tooltip)}, id="{box.id}", class="{classes}"{peripheries}];'
     )
@@ -200,7 +194,7 @@ def _html(text: str) -> str:
 
 def _legend(drawn: Picture) -> list[str]:
     """A table of the roles that occur, as boxes of their own in a frame of their own."""
-    roles = [r for r in Role if any(b.role is r and not b.reason for b in drawn.boxes)]
+    roles = [r for r in Role if any(b.role is r for b in drawn.boxes)]
     lines = [
         "  subgraph cluster_legend {",
         '    id="legend"; class="legend"; label="legend"; labeljust=l; style="dotted"; '
@@ -216,13 +210,11 @@ def _legend(drawn: Picture) -> list[str]:
 
     for role in roles:
         look = STYLES[role]
-        if role is Role.RESULT:
-            entry("legend_result", "● what is returned", "shape=plaintext, class=legend")
-            continue
         entry(
             f"legend_{role.value}", look.legend,
             f'shape={look.shape}, style="{look.style}", fillcolor="{look.fill}", '
-            f'color="{look.line}", class="legend {role.value}"',
+            f'color="{look.line}", class="legend {role.value}"'
+            + (', fontcolor="#ffffff"' if role is Role.RESULT else ""),
         )  # fmt: skip
     if any(b.reason for b in drawn.boxes):
         entry(

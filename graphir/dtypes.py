@@ -69,8 +69,10 @@ def dtype_of(x: object) -> DType:
             pass
     if name not in _BY_NAME:
         known = ", ".join(_BY_NAME)
-        raise DTypeError(f"dtype {name} is not one that graphir has ({known})",
-                         hint="convert the array first, e.g. x.astype('float32') or x.float()")
+        raise DTypeError(
+            f"dtype {name} is not one that graphir has ({known})",
+            hint="convert the array first, e.g. x.astype('float32') or x.float()",
+        )
     return _BY_NAME[name]
 
 

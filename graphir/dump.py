@@ -83,9 +83,11 @@ def format_constant(node: Node) -> str:
         return "true" if value else "false"
     if node.dtype.kind == "i":
         return str(int(value))
-    return np.format_float_positional(value, unique=True, trim="0") if (
-        value == 0 or 1e-4 <= abs(value) < 1e6
-    ) else str(value)
+    return (
+        np.format_float_positional(value, unique=True, trim="0")
+        if (value == 0 or 1e-4 <= abs(value) < 1e6)
+        else str(value)
+    )
 
 
 def _format(value: Any) -> str:

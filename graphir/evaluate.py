@@ -155,9 +155,7 @@ def _bind_arguments(graph: Graph, arguments: Sequence[Any], wide: bool) -> dict[
     if len(arguments) != len(expected):
         bind_sizes(graph, [()] * len(arguments))
     values = dict(zip(expected, arguments, strict=True)) | graph.captured
-    return {
-        node: _as_array(value, node, graph.names[node], wide) for node, value in values.items()
-    }
+    return {node: _as_array(value, node, graph.names[node], wide) for node, value in values.items()}
 
 
 def _as_array(value: Any, node: Node, name: str, wide: bool) -> Array:

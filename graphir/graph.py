@@ -137,9 +137,7 @@ class Graph:
         node = self._table.get(key)
         if node is None:
             shape, dtype = definition.infer(inputs, attrs)
-            node = Node(
-                len(self._table), op, inputs, MappingProxyType(dict(attrs)), shape, dtype
-            )
+            node = Node(len(self._table), op, inputs, MappingProxyType(dict(attrs)), shape, dtype)
             self._table[key] = node
             self.nx.add_node(node)
             if self._as_backward:
@@ -151,9 +149,7 @@ class Graph:
 
     def add_input(self, shape: Shape, dtype: DType, name: str, *, weak: bool = False) -> Node:
         """A new argument. `weak` marks a Python number, which promotes as torch's do."""
-        node = self.add(
-            "input", index=len(self.inputs), shape=shape, dtype=dtype, weak=weak
-        )
+        node = self.add("input", index=len(self.inputs), shape=shape, dtype=dtype, weak=weak)
         self.inputs.append(node)
         self.names[node] = name
         return node

@@ -46,12 +46,9 @@ def to_mermaid(
     for role, look in STYLES.items():
         if any(b.role is role for b in drawn.boxes):
             ink = "#fff" if role is Role.RESULT else "#111"
-            lines.append(
-                f"  classDef {role.value} fill:{look.fill},stroke:{look.line},color:{ink}"
-            )
+            lines.append(f"  classDef {role.value} fill:{look.fill},stroke:{look.line},color:{ink}")
     lines.append(
-        f"  classDef pruned fill:{PRUNED_FILL},stroke:{PRUNED_LINE},color:#666,"
-        "stroke-dasharray:4 3"
+        f"  classDef pruned fill:{PRUNED_FILL},stroke:{PRUNED_LINE},color:#666,stroke-dasharray:4 3"
     )
     return "\n".join(lines) + "\n"
 

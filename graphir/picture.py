@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, Protocol, TypeAlias
@@ -18,6 +18,8 @@ FOLD_FROM = 60
 """From so many ops on, a drawing is folded by source lines unless asked otherwise."""
 DRAW_LIMIT = 1500
 """So many boxes are laid out at most: Graphviz would take minutes for a picture nobody reads."""
+
+_COMMUTATIVE = ("add", "mul", "maximum", "minimum", "eq", "ne", "logical_and", "logical_or")
 
 Fold: TypeAlias = Literal["auto", "line", "none"]
 
@@ -146,8 +148,8 @@ def picture(
         )
     kernel_of = _kernels(program, shown)
     groups = _groups(graph, ops, kernel_of, set(open_lines)) if folds else [[n] for n in ops]
-    boxes = [_input_box(graph, n) for n in shown if n.op == "input"]
     roles = roles_of(graph)
+    boxes = [_input_box(graph, n, roles[n]) for n in shown if n.op == "input"]
     reasons = {p.node: p.reason for p in graph.pruned}
     live = set(graph.live())
     boxes += [_box(graph, group, roles, reasons, live) for group in groups]
@@ -162,7 +164,8 @@ def picture(
             (node.type,), f"output {i}: {node.type}", ())
         for i, node in enumerate(graph.outputs)
     ]  # fmt: skip
-    arrows = _arrows(graph, shown, box_of, roles, reasons)
+    several = {box.id for box in boxes if box.folded}
+    arrows = _arrows(shown, box_of, roles, reasons, several)
     arrows += [
         Arrow(box_of[node], box.id)
         for node, box in zip(graph.outputs, results, strict=True)
@@ -284,18 +287,12 @@ def _between(quotient: nx.DiGraph[int], a: int, b: int) -> bool:
     return a in nx.descendants(quotient, b)
 
 
-def _input_box(graph: Graph, node: Node) -> Box:
+def _input_box(graph: Graph, node: Node, role: Role) -> Box:
     reasons = [p.reason for p in graph.pruned if p.node is node]
     name = graph.names.get(node, f"%{node.id}")
-    role = roles_of_input(graph, node)
     tip = f"{name}: {node.type}" + "".join(f"\n{r}" for r in reasons)
     return Box(f"n{node.id}", role, name, (node.type,), tip, (node,),
                "no gradient was asked for" if reasons else "")  # fmt: skip
-
-
-def roles_of_input(graph: Graph, node: Node) -> Role:
-    """The role of one argument."""
-    return roles_of(graph)[node]
 
 
 def _box(
@@ -347,11 +344,11 @@ def _short(text: str, limit: int = 48) -> str:
 
 
 def _arrows(
-    graph: Graph,
     shown: Sequence[Node],
     box_of: Mapping[Node, str],
     roles: Mapping[Node, Role],
     reasons: Mapping[Node, str],
+    folded: Collection[str],
 ) -> list[Arrow]:
     seen: dict[tuple[str, str], Arrow] = {}
     for node in shown:
@@ -360,15 +357,16 @@ def _arrows(
                 continue
             # Where the user of a value gets a cotangent and the value does not, a path ends.
             ends = x in reasons and roles[node] is Role.FORWARD
-            several = len(node.inputs) > 1 and node.op not in ("add", "mul", "maximum", "minimum")
-            alone = box_of[node] == f"n{node.id}" and several
+            # Where the order of operands matters, arrows are numbered.
+            ordered = len(node.inputs) > 1 and node.op not in _COMMUTATIVE
+            label = str(position) if ordered and box_of[node] not in folded else ""
             key = (box_of[x], box_of[node])
             if key in seen:
                 # Both operands of x * x: one arrow says it.
                 seen[key] = Arrow(*key, seen[key].label and f"{seen[key].label},{position}",
                                   seen[key].pruned and ends)  # fmt: skip
             else:
-                seen[key] = Arrow(*key, str(position) if alone else "", ends)
+                seen[key] = Arrow(*key, label, ends)
     return list(seen.values())
 
 

@@ -100,8 +100,9 @@ def simplify(graph: Graph, rules: Sequence[Rule] | None = None, *, check: bool =
     while True:
         fired: list[str] = []
 
-        def make(new: Graph, node: Node, operands: tuple[Node, ...], fired: list[str] = fired
-                 ) -> Node:
+        def make(
+            new: Graph, node: Node, operands: tuple[Node, ...], fired: list[str] = fired
+        ) -> Node:
             return Builder(new, by_op, fired).add(node.op, *operands, **node.attrs)
 
         graph = rebuild(graph, make)

@@ -165,19 +165,29 @@ def _of_broadcasts(b: Builder, node: Node) -> Node | None:
                 return None
             small = b.add("broadcast", small, shape=shape, dims=())
         operands.append(small)
-    return b.add(
-        "broadcast", b.add(node.op, *operands, **node.attrs), shape=node.shape, dims=dims
-    )
+    return b.add("broadcast", b.add(node.op, *operands, **node.attrs), shape=node.shape, dims=dims)
 
 
 ALGEBRA = (
-    Rule("copy", ("copy",), "it names an argument for differentiation and computes nothing",
-         lambda b, node: node.inputs[0]),
-    Rule("constants", Kind.ELEMENTWISE,
-         "NumPy computes it in the node's dtype; exp and its like may differ from the kernel's "
-         "by its last bit", _fold),
-    Rule("x+(-0)", ("add",), "-0.0 (or a whole 0) is the identity of addition; +0.0 is not",
-         _either(-0.0, integer=0)),
+    Rule(
+        "copy",
+        ("copy",),
+        "it names an argument for differentiation and computes nothing",
+        lambda b, node: node.inputs[0],
+    ),
+    Rule(
+        "constants",
+        Kind.ELEMENTWISE,
+        "NumPy computes it in the node's dtype; exp and its like may differ from the kernel's "
+        "by its last bit",
+        _fold,
+    ),
+    Rule(
+        "x+(-0)",
+        ("add",),
+        "-0.0 (or a whole 0) is the identity of addition; +0.0 is not",
+        _either(-0.0, integer=0),
+    ),
     Rule("x-0", ("sub",), "-0.0 - 0.0 is -0.0", _right(0.0)),
     Rule("x*1", ("mul",), "1 is the identity of multiplication", _either(1.0)),
     Rule("x/1", ("div",), "1 is the identity of division", _right(1.0)),
@@ -185,17 +195,35 @@ ALGEBRA = (
     Rule("-(-x)", ("neg",), "the sign bit flips twice", _operand_of("neg")),
     Rule("x+(-y)", ("add", "sub"), "IEEE defines x - y as x + (-y)", _sum_of_negative),
     Rule("(-x)*(-y)", ("mul", "div"), "the signs of the operands cancel", _product_of_negatives),
-    Rule("x/2^k", ("div",), "both round the same number once, as 2^-k is a normal number",
-         _divide_by_power_of_two),
-    Rule("x^c", ("pow",), "x*x and 1/x round once, as a good pow does; x^0.5 is sqrt as in torch, "
-         "which differs for -0 and -inf only", _power),
-    Rule("cast", ("cast",), "a cast to the same dtype does nothing, one to a wider dtype loses "
-         "nothing", _cast),
+    Rule(
+        "x/2^k",
+        ("div",),
+        "both round the same number once, as 2^-k is a normal number",
+        _divide_by_power_of_two,
+    ),
+    Rule(
+        "x^c",
+        ("pow",),
+        "x*x and 1/x round once, as a good pow does; x^0.5 is sqrt as in torch, "
+        "which differs for -0 and -inf only",
+        _power,
+    ),
+    Rule(
+        "cast",
+        ("cast",),
+        "a cast to the same dtype does nothing, one to a wider dtype loses nothing",
+        _cast,
+    ),
     Rule("not not", ("logical_not",), "it is its own inverse", _operand_of("logical_not")),
-    Rule("where", ("where",), "the choice is known, or there is none, or it is turned round",
-         _where),
-    Rule("op of broadcasts", Kind.ELEMENTWISE,
-         "equal elements give equal results: compute each once", _of_broadcasts),
+    Rule(
+        "where", ("where",), "the choice is known, or there is none, or it is turned round", _where
+    ),
+    Rule(
+        "op of broadcasts",
+        Kind.ELEMENTWISE,
+        "equal elements give equal results: compute each once",
+        _of_broadcasts,
+    ),
 )
 
 RULES: tuple[Rule, ...] = (*ALGEBRA, *STRUCTURE)

@@ -199,9 +199,7 @@ def _contract_repeated(b: Builder, node: Node, i: int) -> Node:
     inner = "".join(r for r in out if r not in free)
     operands = (x.inputs[0], y) if i == 0 else (y, x.inputs[0])
     product = b.add("contract", *operands, lhs=labels[0], rhs=labels[1], out=inner)
-    return b.add(
-        "broadcast", product, shape=node.shape, dims=tuple(out.index(r) for r in inner)
-    )
+    return b.add("broadcast", product, shape=node.shape, dims=tuple(out.index(r) for r in inner))
 
 
 def _contract_nothing(b: Builder, node: Node) -> Node | None:
@@ -229,8 +227,10 @@ def _sum_of_product(b: Builder, node: Node) -> Node | None:
     shared = set(labels[0]) & set(labels[1])
     # A matrix product sums over what both have and keeps something that one of them has alone;
     # else it is a sum of an elementwise product, which fuses as that.
-    if set(letters) - set(out) <= shared and shared < set(letters) and (
-        set(labels[0]) | set(labels[1]) == set(letters)
+    if (
+        set(letters) - set(out) <= shared
+        and shared < set(letters)
+        and (set(labels[0]) | set(labels[1]) == set(letters))
     ):
         return b.add("contract", *operands, lhs=labels[0], rhs=labels[1], out=out)
     return None
@@ -239,30 +239,52 @@ def _sum_of_product(b: Builder, node: Node) -> Node | None:
 REDUCTIONS = ("sum", "amax", "amin")
 
 STRUCTURE = (
-    Rule("broadcast", ("broadcast",), "one repetition after another is one; none is none",
-         _broadcast),
+    Rule(
+        "broadcast", ("broadcast",), "one repetition after another is one; none is none", _broadcast
+    ),
     Rule("reshape", ("reshape",), "only the last shape counts", _reshape),
-    Rule("reshape of broadcast", ("reshape",), "axes of size 1 hold one copy",
-         _reshape_of_broadcast),
+    Rule(
+        "reshape of broadcast", ("reshape",), "axes of size 1 hold one copy", _reshape_of_broadcast
+    ),
     Rule("permute", ("permute",), "orders compose; equal copies may be made after it", _permute),
-    Rule("slice", ("slice",), "all of an axis is the axis; a part of equal copies is fewer copies",
-         _slice),
+    Rule(
+        "slice",
+        ("slice",),
+        "all of an axis is the axis; a part of equal copies is fewer copies",
+        _slice,
+    ),
     Rule("reduce nothing", REDUCTIONS, "without axes there is nothing to join", _reduce_nothing),
-    Rule("reduce twice", REDUCTIONS, "the order of a reduction is not fixed before the kernel",
-         _reduce_twice),
-    Rule("reduce reshaped", REDUCTIONS, "over all axes, the shape does not matter",
-         _reduce_reshaped),
+    Rule(
+        "reduce twice",
+        REDUCTIONS,
+        "the order of a reduction is not fixed before the kernel",
+        _reduce_twice,
+    ),
+    Rule(
+        "reduce reshaped", REDUCTIONS, "over all axes, the shape does not matter", _reduce_reshaped
+    ),
     Rule("reduce permuted", REDUCTIONS, "the same elements, under other axes", _reduce_permuted),
-    Rule("reduce broadcast", REDUCTIONS,
-         "the extremum of copies is the copy; n copies sum to n*x, rounded once instead of n - 1 "
-         "times", _reduce_broadcast),
+    Rule(
+        "reduce broadcast",
+        REDUCTIONS,
+        "the extremum of copies is the copy; n copies sum to n*x, rounded once instead of n - 1 "
+        "times",
+        _reduce_broadcast,
+    ),
     Rule("size", ("size",), "a size that is known is a constant", _whole_size),
-    Rule("contract permuted", ("contract",), "labels say which axis is which",
-         _contract_permuted),
-    Rule("contract broadcast", ("contract",),
-         "x*y1 + x*y2 is x*(y1 + y2), rounded once instead of twice; other repeated axes can "
-         "wait till after it", _contract_broadcast),
-    Rule("contract nothing", ("contract",), "without a sum it is an elementwise product",
-         _contract_nothing),
+    Rule("contract permuted", ("contract",), "labels say which axis is which", _contract_permuted),
+    Rule(
+        "contract broadcast",
+        ("contract",),
+        "x*y1 + x*y2 is x*(y1 + y2), rounded once instead of twice; other repeated axes can "
+        "wait till after it",
+        _contract_broadcast,
+    ),
+    Rule(
+        "contract nothing",
+        ("contract",),
+        "without a sum it is an elementwise product",
+        _contract_nothing,
+    ),
     Rule("sum of product", ("sum",), "a contraction is the sum of a product", _sum_of_product),
 )

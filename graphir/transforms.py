@@ -132,8 +132,7 @@ def _split(result: Any, has_aux: bool) -> tuple[Any, ...]:
         return (result,)
     if not isinstance(result, tuple) or len(result) != 2:
         raise ShapeError(
-            f"has_aux=True needs a function that returns (value, aux), "
-            f"got {type(result).__name__}"
+            f"has_aux=True needs a function that returns (value, aux), got {type(result).__name__}"
         )
     return result
 
@@ -178,7 +177,7 @@ def _evaluate_now(
     """Trace `inline` with arrays and numbers and evaluate it; the results are of their kind."""
 
     def flat(*given: Any) -> Any:
-        return inline(given[: len(args)], dict(zip(kwargs, given[len(args):], strict=True)))
+        return inline(given[: len(args)], dict(zip(kwargs, given[len(args) :], strict=True)))
 
     everything = (*args, *kwargs.values())
     traced = trace(flat, everything, dynamic=(), names=(*argument_names(fn, len(args)), *kwargs))

@@ -380,9 +380,13 @@ def broadcast_shapes(what: str, a: Shape, b: Shape, hints: dict[str, int]) -> Sh
         elif s == 1:
             out.append(t)
         else:
-            require_equal(f"{what}: shapes {format_shape(a)} and {format_shape(b)} do not "
-                          "broadcast", s, t, hints,
-                          "line the axes up from the right, with x[:, None] where one is missing")
+            require_equal(
+                f"{what}: shapes {format_shape(a)} and {format_shape(b)} do not broadcast",
+                s,
+                t,
+                hints,
+                "line the axes up from the right, with x[:, None] where one is missing",
+            )
     return tuple(out)
 
 
@@ -407,9 +411,7 @@ def broadcast_to(x: Value, shape: Shape) -> Value:
     weak = x.weak
     if stretched:
         x = x.apply("reshape", shape=tuple(x.sizes[i] for i in kept))
-    return x.apply(
-        "broadcast", shape=tuple(shape), dims=tuple(offset + i for i in kept), weak=weak
-    )
+    return x.apply("broadcast", shape=tuple(shape), dims=tuple(offset + i for i in kept), weak=weak)
 
 
 def broadcast_together(what: str, *values: Value) -> list[Value]:
@@ -442,8 +444,10 @@ def normalise_axes(what: str, axes: int | Sequence[int] | None, ndim: int) -> tu
     out = []
     for axis in given:
         if not -max(ndim, 1) <= axis < max(ndim, 1):
-            raise ShapeError(f"{what}: axis {axis} is not one of a {ndim}-d value",
-                             hint=f"use an axis from {-ndim} to {ndim - 1}")
+            raise ShapeError(
+                f"{what}: axis {axis} is not one of a {ndim}-d value",
+                hint=f"use an axis from {-ndim} to {ndim - 1}",
+            )
         if ndim:
             out.append(axis % ndim)
     if len(set(out)) != len(out):

@@ -20,8 +20,10 @@ class VerifyError(GraphirError):
     def __init__(self, stage: str, node: Node | None, message: str) -> None:
         self.stage, self.node = stage, node
         at = f" at {node!r}" if node is not None else ""
-        super().__init__(f"after {stage}{at}: {message}",
-                         hint="please report this with the function that was traced")
+        super().__init__(
+            f"after {stage}{at}: {message}",
+            hint="please report this with the function that was traced",
+        )
 
 
 def verify(graph: Graph, stage: str) -> None:
@@ -68,9 +70,7 @@ def _verify_node(graph: Graph, node: Node, stage: str) -> None:
     except GraphirError as error:
         raise VerifyError(stage, node, f"its type rule refuses it: {error.message}") from error
     if shape != node.shape or dtype is not node.dtype:
-        raise VerifyError(
-            stage, node, f"its type rule says {dtype.short}{format_shape(shape)}"
-        )
+        raise VerifyError(stage, node, f"its type rule says {dtype.short}{format_shape(shape)}")
 
 
 def _verify_belonging(graph: Graph, stage: str) -> None:

@@ -18,8 +18,10 @@ from ..value import Value
 def _infer(inputs: Sequence[Node], attrs: Attrs) -> tuple[Shape, DType]:
     a, b = inputs
     if a.dtype is not b.dtype:
-        raise DTypeError(f"matmul: operands must have one dtype, got {a.type} and {b.type}",
-                         hint="convert one of them, e.g. x.to(w.dtype)")
+        raise DTypeError(
+            f"matmul: operands must have one dtype, got {a.type} and {b.type}",
+            hint="convert one of them, e.g. x.to(w.dtype)",
+        )
     sizes: dict[str, Size] = {}
     for labels, x in ((attrs["lhs"], a), (attrs["rhs"], b)):
         for label, size in zip(labels, x.shape, strict=True):

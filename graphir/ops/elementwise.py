@@ -26,8 +26,10 @@ def _same(name: str, result: DType | None = None, kinds: str = "bif") -> Infer:
             if x.shape != first.shape or x.dtype is not first.dtype:
                 raise DTypeError(f"{name}: operands must agree, got {first.type} and {x.type}")
         if first.dtype.kind not in kinds:
-            raise DTypeError(f"{name} does not take {first.dtype}",
-                             hint="convert the operand first, e.g. x.float()")
+            raise DTypeError(
+                f"{name} does not take {first.dtype}",
+                hint="convert the operand first, e.g. x.float()",
+            )
         return first.shape, result or first.dtype
 
     return infer
@@ -49,8 +51,16 @@ def _elementwise(
         return np.asarray(function(*arrays))
 
     return OPS.register(
-        OpDef(name, Kind.ELEMENTWISE, _same(name, result, kinds), evaluate, vjps, domain,
-              torch=tuple(torch), numpy=tuple(numpy))
+        OpDef(
+            name,
+            Kind.ELEMENTWISE,
+            _same(name, result, kinds),
+            evaluate,
+            vjps,
+            domain,
+            torch=tuple(torch),
+            numpy=tuple(numpy),
+        )
     )
 
 
@@ -93,56 +103,116 @@ def _pow_base(g: Value, out: Value, x: Value, p: Value) -> Value:
 def _pow_exponent(g: Value, out: Value, x: Value, p: Value) -> Value:
     zero = zeros_like(x)
     flat = x.apply("eq", zero).apply("logical_and", p.apply("ge", zero))
-    return flat.apply("where", zeros_like(g), g * out * flat.apply("where", full_like(x, 1.0), x)
-                      .apply("log"))
+    return flat.apply(
+        "where", zeros_like(g), g * out * flat.apply("where", full_like(x, 1.0), x).apply("log")
+    )
 
 
-_elementwise("add", np.add, lambda g, o, x, y: g, lambda g, o, x, y: g, kinds="bif",
-             torch=("add",), numpy=("add",))
-_elementwise("sub", np.subtract, lambda g, o, x, y: g, lambda g, o, x, y: -g, kinds="if",
-             torch=("sub", "subtract"), numpy=("subtract",))
-_elementwise("mul", np.multiply, lambda g, o, x, y: g * y, lambda g, o, x, y: g * x, kinds="bif",
-             torch=("mul", "multiply"), numpy=("multiply",))
-_elementwise("div", np.true_divide, lambda g, o, x, y: g / y, lambda g, o, x, y: -g * (o / y),
-             domain=POSITIVE, torch=("div", "divide", "true_divide"), numpy=("divide",
-                                                                             "true_divide"))
+_elementwise(
+    "add",
+    np.add,
+    lambda g, o, x, y: g,
+    lambda g, o, x, y: g,
+    kinds="bif",
+    torch=("add",),
+    numpy=("add",),
+)
+_elementwise(
+    "sub",
+    np.subtract,
+    lambda g, o, x, y: g,
+    lambda g, o, x, y: -g,
+    kinds="if",
+    torch=("sub", "subtract"),
+    numpy=("subtract",),
+)
+_elementwise(
+    "mul",
+    np.multiply,
+    lambda g, o, x, y: g * y,
+    lambda g, o, x, y: g * x,
+    kinds="bif",
+    torch=("mul", "multiply"),
+    numpy=("multiply",),
+)
+_elementwise(
+    "div",
+    np.true_divide,
+    lambda g, o, x, y: g / y,
+    lambda g, o, x, y: -g * (o / y),
+    domain=POSITIVE,
+    torch=("div", "divide", "true_divide"),
+    numpy=("divide", "true_divide"),
+)
 _elementwise("pow", np.power, _pow_base, _pow_exponent, domain=POSITIVE, kinds="if")
-_elementwise("neg", np.negative, lambda g, o, x: -g, kinds="if",
-             torch=("neg", "negative"), numpy=("negative",))
-_elementwise("abs", np.abs, lambda g, o, x: g * unary("sign", x), kinds="if",
-             torch=("abs", "absolute"), numpy=("abs", "absolute", "fabs"))
+_elementwise(
+    "neg",
+    np.negative,
+    lambda g, o, x: -g,
+    kinds="if",
+    torch=("neg", "negative"),
+    numpy=("negative",),
+)
+_elementwise(
+    "abs",
+    np.abs,
+    lambda g, o, x: g * unary("sign", x),
+    kinds="if",
+    torch=("abs", "absolute"),
+    numpy=("abs", "absolute", "fabs"),
+)
 _elementwise("sign", np.sign, None, kinds="if", torch=("sign", "sgn"), numpy=("sign",))
 _elementwise("exp", np.exp, lambda g, o, x: g * o, torch=("exp",), numpy=("exp",))
-_elementwise("expm1", np.expm1, lambda g, o, x: g * (o + 1.0),
-             torch=("expm1",), numpy=("expm1",))
-_elementwise("log", np.log, lambda g, o, x: g / x, domain=POSITIVE,
-             torch=("log",), numpy=("log",))
-_elementwise("log1p", np.log1p, lambda g, o, x: g / (x + 1.0), domain=(-0.5, 3.0),
-             torch=("log1p",), numpy=("log1p",))
-_elementwise("sqrt", np.sqrt, lambda g, o, x: g * 0.5 / o, domain=POSITIVE,
-             torch=("sqrt",), numpy=("sqrt",))
+_elementwise("expm1", np.expm1, lambda g, o, x: g * (o + 1.0), torch=("expm1",), numpy=("expm1",))
+_elementwise("log", np.log, lambda g, o, x: g / x, domain=POSITIVE, torch=("log",), numpy=("log",))
+_elementwise(
+    "log1p",
+    np.log1p,
+    lambda g, o, x: g / (x + 1.0),
+    domain=(-0.5, 3.0),
+    torch=("log1p",),
+    numpy=("log1p",),
+)
+_elementwise(
+    "sqrt", np.sqrt, lambda g, o, x: g * 0.5 / o, domain=POSITIVE, torch=("sqrt",), numpy=("sqrt",)
+)
 _elementwise("sin", np.sin, lambda g, o, x: g * unary("cos", x), torch=("sin",), numpy=("sin",))
 _elementwise("cos", np.cos, lambda g, o, x: -g * unary("sin", x), torch=("cos",), numpy=("cos",))
-_elementwise("tanh", np.tanh, lambda g, o, x: g * (1.0 - o * o),
-             torch=("tanh",), numpy=("tanh",))
-_elementwise("sinh", np.sinh, lambda g, o, x: g * unary("cosh", x),
-             torch=("sinh",), numpy=("sinh",))
-_elementwise("cosh", np.cosh, lambda g, o, x: g * unary("sinh", x),
-             torch=("cosh",), numpy=("cosh",))
+_elementwise("tanh", np.tanh, lambda g, o, x: g * (1.0 - o * o), torch=("tanh",), numpy=("tanh",))
+_elementwise(
+    "sinh", np.sinh, lambda g, o, x: g * unary("cosh", x), torch=("sinh",), numpy=("sinh",)
+)
+_elementwise(
+    "cosh", np.cosh, lambda g, o, x: g * unary("sinh", x), torch=("cosh",), numpy=("cosh",)
+)
 _elementwise("sigmoid", _sigmoid, lambda g, o, x: g * (o * (1.0 - o)), torch=("sigmoid",))
 # softplus overflows as log(1 + exp(x)) and its second derivative as a quotient: a primitive.
 _elementwise("softplus", _softplus, lambda g, o, x: g * unary("sigmoid", x))
-_elementwise("relu", lambda x: np.maximum(x, 0),
-             lambda g, o, x: select_or_zero(x.apply("gt", zeros_like(x)), g),
-             kinds="if", torch=("relu",))
-_elementwise("maximum", np.maximum,
-             lambda g, o, x, y: _tie_share(g, x, y, "gt"),
-             lambda g, o, x, y: _tie_share(g, y, x, "gt"),
-             kinds="bif", torch=("maximum",), numpy=("maximum",))
-_elementwise("minimum", np.minimum,
-             lambda g, o, x, y: _tie_share(g, x, y, "lt"),
-             lambda g, o, x, y: _tie_share(g, y, x, "lt"),
-             kinds="bif", torch=("minimum",), numpy=("minimum",))
+_elementwise(
+    "relu",
+    lambda x: np.maximum(x, 0),
+    lambda g, o, x: select_or_zero(x.apply("gt", zeros_like(x)), g),
+    kinds="if",
+    torch=("relu",),
+)
+_elementwise(
+    "maximum",
+    np.maximum,
+    lambda g, o, x, y: _tie_share(g, x, y, "gt"),
+    lambda g, o, x, y: _tie_share(g, y, x, "gt"),
+    kinds="bif",
+    torch=("maximum",),
+    numpy=("maximum",),
+)
+_elementwise(
+    "minimum",
+    np.minimum,
+    lambda g, o, x, y: _tie_share(g, x, y, "lt"),
+    lambda g, o, x, y: _tie_share(g, y, x, "lt"),
+    kinds="bif",
+    torch=("minimum",),
+    numpy=("minimum",),
+)
 
 for _name, _function, _torch, _numpy in (
     ("eq", np.equal, ("eq",), ("equal",)),
@@ -154,11 +224,25 @@ for _name, _function, _torch, _numpy in (
     ("logical_and", np.logical_and, ("logical_and",), ("logical_and",)),
     ("logical_or", np.logical_or, ("logical_or",), ("logical_or",)),
 ):
-    _elementwise(_name, _function, None, None, result=dtypes.bool_,
-                 kinds="b" if _name.startswith("logical") else "bif",
-                 torch=_torch, numpy=_numpy)
-_elementwise("logical_not", np.logical_not, None, result=dtypes.bool_, kinds="b",
-             torch=("logical_not",), numpy=("logical_not",))
+    _elementwise(
+        _name,
+        _function,
+        None,
+        None,
+        result=dtypes.bool_,
+        kinds="b" if _name.startswith("logical") else "bif",
+        torch=_torch,
+        numpy=_numpy,
+    )
+_elementwise(
+    "logical_not",
+    np.logical_not,
+    None,
+    result=dtypes.bool_,
+    kinds="b",
+    torch=("logical_not",),
+    numpy=("logical_not",),
+)
 
 # `copy` gives an argument of an inner differentiated function an identity of its own, by its tag.
 _elementwise("copy", np.asarray, lambda g, o, x, tag: g, kinds="bif")
@@ -168,22 +252,34 @@ _elementwise("stop_gradient", np.asarray, None, kinds="bif")
 def _infer_where(inputs: Sequence[Node], attrs: Attrs) -> tuple[Shape, DType]:
     condition, x, y = inputs
     if condition.dtype is not dtypes.bool_:
-        raise DTypeError(f"where: the condition must be bool, got {condition.dtype}",
-                         hint="compare it, e.g. torch.where(x > 0, a, b)")
+        raise DTypeError(
+            f"where: the condition must be bool, got {condition.dtype}",
+            hint="compare it, e.g. torch.where(x > 0, a, b)",
+        )
     if not condition.shape == x.shape == y.shape or x.dtype is not y.dtype:
         raise DTypeError(f"where: operands must agree, got {x.type} and {y.type}")
     return x.shape, x.dtype
 
 
-OPS.register(OpDef(
-    "where", Kind.ELEMENTWISE, _infer_where,
-    lambda sizes, node, c, x, y: np.asarray(np.where(c, x, y)),
-    (None,
-     lambda g, o, c, x, y: select_or_zero(c, g),
-     lambda g, o, c, x, y: c.apply("where", zeros_like(g), g)),
-))
-OPS.register(OpDef(
-    "cast", Kind.ELEMENTWISE, lambda inputs, a: (inputs[0].shape, a["dtype"]),
-    lambda sizes, node, x: np.asarray(x).astype(node.dtype.numpy),
-    (lambda g, o, x, dtype: cast(g, x.element),),
-))
+OPS.register(
+    OpDef(
+        "where",
+        Kind.ELEMENTWISE,
+        _infer_where,
+        lambda sizes, node, c, x, y: np.asarray(np.where(c, x, y)),
+        (
+            None,
+            lambda g, o, c, x, y: select_or_zero(c, g),
+            lambda g, o, c, x, y: c.apply("where", zeros_like(g), g),
+        ),
+    )
+)
+OPS.register(
+    OpDef(
+        "cast",
+        Kind.ELEMENTWISE,
+        lambda inputs, a: (inputs[0].shape, a["dtype"]),
+        lambda sizes, node, x: np.asarray(x).astype(node.dtype.numpy),
+        (lambda g, o, x, dtype: cast(g, x.element),),
+    )
+)

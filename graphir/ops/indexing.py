@@ -19,8 +19,10 @@ from ..value import Value
 def _infer_take(inputs: Sequence[Node], attrs: Attrs) -> tuple[Shape, DType]:
     x, index = inputs
     if index.dtype.kind != "i":
-        raise DTypeError(f"an index must be an integer array, got {index.type}",
-                         hint="convert it, e.g. ids.long(), or select with torch.where")
+        raise DTypeError(
+            f"an index must be an integer array, got {index.type}",
+            hint="convert it, e.g. ids.long(), or select with torch.where",
+        )
     if not x.shape:
         raise ShapeError("a 0-d value cannot be indexed")
     return index.shape + x.shape[1:], x.dtype
@@ -33,7 +35,7 @@ def _vjp_take(g: Value, o: Value, x: Value, index: Value) -> Value:
 # scatter_add: the transpose of take: out[index[i...], j...] += x[i..., j...], in i's order.
 def _infer_scatter(inputs: Sequence[Node], attrs: Attrs) -> tuple[Shape, DType]:
     x, index = inputs
-    return (attrs["size"], *x.shape[index.ndim:]), x.dtype
+    return (attrs["size"], *x.shape[index.ndim :]), x.dtype
 
 
 def _scatter(sizes: Any, node: Node, x: Array, index: Array) -> Array:
@@ -46,6 +48,13 @@ def _vjp_scatter(g: Value, o: Value, x: Value, index: Value, size: Size) -> Valu
     return g.apply("take", index)
 
 
-OPS.register(OpDef("take", Kind.INDEXING, _infer_take,
-                   lambda sizes, node, x, index: np.take(x, index, axis=0), (_vjp_take, None)))
+OPS.register(
+    OpDef(
+        "take",
+        Kind.INDEXING,
+        _infer_take,
+        lambda sizes, node, x, index: np.take(x, index, axis=0),
+        (_vjp_take, None),
+    )
+)
 OPS.register(OpDef("scatter_add", Kind.INDEXING, _infer_scatter, _scatter, (_vjp_scatter, None)))

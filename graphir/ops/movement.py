@@ -19,9 +19,7 @@ def _infer_broadcast(inputs: Sequence[Node], attrs: Attrs) -> tuple[Shape, DType
     (x,) = inputs
     for size, dim in zip(x.shape, attrs["dims"], strict=True):
         if attrs["shape"][dim] != size:
-            raise ShapeError(
-                f"broadcast: {x.type} does not fit {format_shape(attrs['shape'])}"
-            )
+            raise ShapeError(f"broadcast: {x.type} does not fit {format_shape(attrs['shape'])}")
     return attrs["shape"], x.dtype
 
 
@@ -40,8 +38,10 @@ def _vjp_broadcast(g: Value, o: Value, x: Value, shape: Shape, dims: tuple[int, 
 def _infer_reshape(inputs: Sequence[Node], attrs: Attrs) -> tuple[Shape, DType]:
     (x,) = inputs
     if numel(x.shape) != numel(attrs["shape"]):
-        raise ShapeError(f"reshape: {x.type} has {numel(x.shape)} elements, "
-                         f"{format_shape(attrs['shape'])} has {numel(attrs['shape'])}")
+        raise ShapeError(
+            f"reshape: {x.type} has {numel(x.shape)} elements, "
+            f"{format_shape(attrs['shape'])} has {numel(attrs['shape'])}"
+        )
     return attrs["shape"], x.dtype
 
 
@@ -87,15 +87,33 @@ def _vjp_embed(
     return g.apply("slice", axis=axis, start=start, step=step, length=x.sizes[axis])
 
 
-OPS.register(OpDef("broadcast", Kind.MOVEMENT, _infer_broadcast, _broadcast, (_vjp_broadcast,),
-                   doc="axis i of x becomes axis dims[i]; the others repeat it"))
-OPS.register(OpDef("reshape", Kind.MOVEMENT, _infer_reshape,
-                   lambda sizes, node, x: np.reshape(x, evaluate_shape(node.shape, sizes)),
-                   (lambda g, o, x, shape: g.apply("reshape", shape=x.sizes),)))
-OPS.register(OpDef("permute", Kind.MOVEMENT,
-                   lambda inputs, a: (tuple(inputs[0].shape[i] for i in a["order"]),
-                                      inputs[0].dtype),
-                   lambda sizes, node, x: np.transpose(x, node.attrs["order"]),
-                   (_vjp_permute,)))
+OPS.register(
+    OpDef(
+        "broadcast",
+        Kind.MOVEMENT,
+        _infer_broadcast,
+        _broadcast,
+        (_vjp_broadcast,),
+        doc="axis i of x becomes axis dims[i]; the others repeat it",
+    )
+)
+OPS.register(
+    OpDef(
+        "reshape",
+        Kind.MOVEMENT,
+        _infer_reshape,
+        lambda sizes, node, x: np.reshape(x, evaluate_shape(node.shape, sizes)),
+        (lambda g, o, x, shape: g.apply("reshape", shape=x.sizes),),
+    )
+)
+OPS.register(
+    OpDef(
+        "permute",
+        Kind.MOVEMENT,
+        lambda inputs, a: (tuple(inputs[0].shape[i] for i in a["order"]), inputs[0].dtype),
+        lambda sizes, node, x: np.transpose(x, node.attrs["order"]),
+        (_vjp_permute,),
+    )
+)
 OPS.register(OpDef("slice", Kind.MOVEMENT, _infer_slice, _slice, (_vjp_slice,)))
 OPS.register(OpDef("embed", Kind.MOVEMENT, _infer_slice, _embed, (_vjp_embed,)))

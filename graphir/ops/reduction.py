@@ -46,9 +46,7 @@ def _reduction(name: str, combiner: Combiner, vjp: Vjp, kinds: str, torch: str) 
             combiner.ufunc.reduce(x, axis=node.attrs["axes"], initial=start, dtype=x.dtype)
         )
 
-    OPS.register(
-        OpDef(name, Kind.REDUCTION, infer, evaluate, (vjp,), combiner=combiner)
-    )
+    OPS.register(OpDef(name, Kind.REDUCTION, infer, evaluate, (vjp,), combiner=combiner))
 
 
 def _lowest(dtype: DType) -> float | int | bool:

@@ -22,9 +22,7 @@ def _constant(sizes: Mapping[str, int], node: Node) -> Array:
     return np.frombuffer(node.attrs["value"], node.attrs["dtype"].numpy)[0]  # type: ignore[no-any-return]
 
 
-def _source(
-    name: str, infer: Any, evaluate_: Any, doc: str
-) -> OpDef:
+def _source(name: str, infer: Any, evaluate_: Any, doc: str) -> OpDef:
     return OPS.register(OpDef(name, Kind.SOURCE, infer, evaluate_, doc=doc))
 
 

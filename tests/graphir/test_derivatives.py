@@ -63,8 +63,11 @@ CASES = [
     Case("embed", ((2, 2),), {"axis": 0, "start": 3, "step": -1, "length": 5}),
     Case("take", ((3, 2), (2, 2)), {}, _INDEX, _ROWS),
     Case("scatter_add", ((2, 2, 3), (2, 2)), {"size": 4}, _INDEX, _ROWS),
-    *(Case(op, ((2, 3, 4),), {"axes": axes})
-      for op in ("sum", "amax", "amin") for axes in ((0,), (0, 2), (0, 1, 2), ())),
+    *(
+        Case(op, ((2, 3, 4),), {"axes": axes})
+        for op in ("sum", "amax", "amin")
+        for axes in ((0,), (0, 2), (0, 1, 2), ())
+    ),
 ]
 _BY_HAND = {case.op for case in CASES}
 # Their derivative is declared away, so there is nothing to compare.

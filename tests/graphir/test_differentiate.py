@@ -77,8 +77,7 @@ def test_reasons() -> None:
     positive = mask.apply("cast", dtype=dtypes.float64)
     tripled = unary("exp", x)
     dead_end = unary("cos", w)
-    loss = (w * positive + flat) + (aside + tripled) + unary("sin", dead_end.apply(
-        "stop_gradient"))
+    loss = (w * positive + flat) + (aside + tripled) + unary("sin", dead_end.apply("stop_gradient"))
     metric = unary("tanh", w)
     found = gradients(loss, [w, unused])
     assert metric.node.op == "tanh"
@@ -106,7 +105,9 @@ def test_integers_on_the_way() -> None:
     whole = w.apply("cast", dtype=dtypes.int64)
     gradients(w * whole.apply("cast", dtype=dtypes.float64), [w])
     assert [p.reason for p in g.pruned] == [
-        "int64 has no derivative", "computed only from what has no derivative"]
+        "int64 has no derivative",
+        "computed only from what has no derivative",
+    ]
 
 
 def test_what_a_later_gradient_needs_is_not_pruned_any_more() -> None:
@@ -125,8 +126,7 @@ def test_gradient_nodes_carry_the_primal_s_lines() -> None:
         e = unary("exp", s)
     before = len(g.nodes)
     gradients(e, [w])
-    lines = {n.op: [loc.line for loc in g.locations[n]] for n in g.nodes[before:]
-             if n.op == "cos"}
+    lines = {n.op: [loc.line for loc in g.locations[n]] for n in g.nodes[before:] if n.op == "cos"}
     assert lines == {"cos": [1]}
 
 
@@ -149,7 +149,8 @@ def test_a_cotangent_in_place_of_the_seed() -> None:
     (dx,) = gradients(x * x, [x], ct)
     g.outputs = [dx.node]
     np.testing.assert_array_equal(
-        evaluate(g, [np.array([1.0, 2, 3]), np.array([1.0, 0, 2])])[0], [2, 0, 12])
+        evaluate(g, [np.array([1.0, 2, 3]), np.array([1.0, 0, 2])])[0], [2, 0, 12]
+    )
     with pytest.raises(ShapeError, match="cotangent must be of the output's type"):
         gradients(x * x, [x], x[0])
 
@@ -197,8 +198,11 @@ KINKS: dict[str, tuple[Callable[..., Value], Callable[..., torch.Tensor], list[l
     "amax": (lambda x: reduce("amax", x, 0), lambda x: torch.amax(x, 0), [[3, 1, 3, 3, 0]]),
     "amin": (lambda x: reduce("amin", x, 0), lambda x: torch.amin(x, 0), [[0, 1, 0, 3, 0]]),
     "pow": (lambda x, p: x.apply("pow", p), torch.pow, [[0, 0, 0, 2, -2], [0, 1, 2, 0, 2]]),
-    "where": (lambda x: (x > 0.0).apply("where", unary("log", x), x),
-              lambda x: torch.where(x > 0, torch.log(x), x), [[2, -1, 0]]),
+    "where": (
+        lambda x: (x > 0.0).apply("where", unary("log", x), x),
+        lambda x: torch.where(x > 0, torch.log(x), x),
+        [[2, -1, 0]],
+    ),
 }
 
 

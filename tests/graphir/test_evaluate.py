@@ -92,14 +92,22 @@ def test_sizes_are_solved_for_symbols() -> None:
 @pytest.mark.parametrize(
     ("shapes", "text"),
     [
-        ([(5, 2), (5,), (2,)],
-         "argument `differences`: shape (n - 1,) is expected, got (5,): its axis 0 must be n - 1"),
-        ([(5, 2), (4,), (3,)],
-         "argument `w`: shape (m,) is expected, got (3,): m is 2 in `x` and 3 here"),
-        ([(5,), (4,), (2,)],
-         "argument `x`: shape (n, m) is expected, got (5,): it has 1 axes, not 2"),
-        ([(0, 2), (4,), (2,)],
-         "argument `x`: shape (n, m) is expected, got (0, 2): its axis 0 is empty"),
+        (
+            [(5, 2), (5,), (2,)],
+            "argument `differences`: shape (n - 1,) is expected, got (5,): its axis 0 must be n - 1",
+        ),
+        (
+            [(5, 2), (4,), (3,)],
+            "argument `w`: shape (m,) is expected, got (3,): m is 2 in `x` and 3 here",
+        ),
+        (
+            [(5,), (4,), (2,)],
+            "argument `x`: shape (n, m) is expected, got (5,): it has 1 axes, not 2",
+        ),
+        (
+            [(0, 2), (4,), (2,)],
+            "argument `x`: shape (n, m) is expected, got (0, 2): its axis 0 is empty",
+        ),
         ([(5, 2), (4,)], "3 arguments are expected (`x`, `differences`, `w`), got 2"),
     ],
 )
@@ -137,6 +145,9 @@ def test_index_ranges_are_checked() -> None:
     g.outputs = [g.add("take", x.node, i)]
     g.ranges = [IndexRange(i, 0, 4, Location("model.py", 12))]
     assert evaluate(g, [np.arange(4.0), np.array([3, 0])])[0].tolist() == [3, 0]
-    with pytest.raises(GraphirError, match=r"`labels`: index -1 is out of range: 0 <= index < 4 "
-                                           r"  at model.py:12"):
+    with pytest.raises(
+        GraphirError,
+        match=r"`labels`: index -1 is out of range: 0 <= index < 4 "
+        r"  at model.py:12",
+    ):
         evaluate(g, [np.arange(4.0), np.array([0, -1])])

@@ -56,8 +56,11 @@ def decorated() -> Graph:
     g.names[z.node] = "z"
     g.ranges = [IndexRange(ids, 0, 4, Location("m.py", 5))]
     g.pruned = [Pruned(x.node, "data"), Pruned(y.node, "same"), Pruned(dead, "no path")]
-    g.outputs = [rows.node, (again + Value(g, held).apply(
-        "broadcast", shape=(N, 3), dims=(1,))).node, z.node]
+    g.outputs = [
+        rows.node,
+        (again + Value(g, held).apply("broadcast", shape=(N, 3), dims=(1,))).node,
+        z.node,
+    ]
     return g
 
 
@@ -109,8 +112,10 @@ def random_graph(seed: int) -> Graph:
     """A few dozen random nodes over all kinds of ops, with the numbers that rules look for."""
     rng = np.random.default_rng(seed)
     g = Graph()
-    pool = [Value(g, g.add_input(s, dtypes.float64, f"x{i}"))
-            for i, s in enumerate([(N, 3), (3,), (), (3, 2), (N,)])]
+    pool = [
+        Value(g, g.add_input(s, dtypes.float64, f"x{i}"))
+        for i, s in enumerate([(N, 3), (3,), (), (3, 2), (N,)])
+    ]
     for _ in range(40):
         x = pool[int(rng.integers(len(pool)))]
         rank = x.ndim
@@ -118,10 +123,12 @@ def random_graph(seed: int) -> Graph:
         choice = int(rng.integers(9))
         if choice == 0:
             y = [lambda a: -a, lambda a: unary("tanh", a), lambda a: a.apply("copy", tag=seed)][
-                int(rng.integers(3))](x)
+                int(rng.integers(3))
+            ](x)
         elif choice == 1:
-            y = [lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b][
-                int(rng.integers(3))](x, numbers[int(rng.integers(6))])
+            y = [lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b][int(rng.integers(3))](
+                x, numbers[int(rng.integers(6))]
+            )
         elif choice == 2:
             same_shape = [p for p in pool if p.sizes == x.sizes]
             other = same_shape[int(rng.integers(len(same_shape)))]
@@ -136,8 +143,7 @@ def random_graph(seed: int) -> Graph:
         elif choice == 5 and rank > 1:
             y = x.apply("permute", order=tuple(int(i) for i in rng.permutation(rank)))
         elif choice == 6 and 0 < rank < 3:
-            y = x.apply("reshape", shape=(1, *x.sizes) if rng.random() < 0.5
-                        else (*x.sizes, 1))
+            y = x.apply("reshape", shape=(1, *x.sizes) if rng.random() < 0.5 else (*x.sizes, 1))
         elif choice == 7:
             y = (x > 0.25).apply("where", x, -x)
         else:
@@ -166,8 +172,9 @@ def test_random_graphs_keep_their_meaning(seed: int) -> None:
     assert len(s.nodes) <= len(g.nodes)
     assert str(simplify(s)) == str(s)
     rng = np.random.default_rng(seed)
-    point = [rng.uniform(-1, 1, [4 if isinstance(d, Dim) else d for d in x.shape])
-             for x in g.inputs]
+    point = [
+        rng.uniform(-1, 1, [4 if isinstance(d, Dim) else d for d in x.shape]) for x in g.inputs
+    ]
     for a, b in zip(evaluate(g, point), evaluate(s, point), strict=True):
         scale = max(1.0, float(np.max(np.abs(a), initial=0)))
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * scale)

@@ -50,8 +50,13 @@ class Example:
 V: tuple[Any, ...] = (10,)
 EXAMPLES = [
     Example("copy", (V,), lambda x: x.apply("copy", tag=0), ""),
-    Example("constants", (V,), lambda x: x + bcast(unary("exp", x.scalar(0.5, x.element)), V),
-            "broadcast add", exact=False),
+    Example(
+        "constants",
+        (V,),
+        lambda x: x + bcast(unary("exp", x.scalar(0.5, x.element)), V),
+        "broadcast add",
+        exact=False,
+    ),
     Example("constants", (V,), lambda x: x * cast(x.scalar(0.1), x.element), "broadcast mul"),
     Example("x+(-0)", (V,), lambda x: x + -0.0, ""),
     Example("x+(-0)", (V,), lambda x: -0.0 + x, ""),
@@ -72,94 +77,236 @@ EXAMPLES = [
     Example("x/2^k", (V,), lambda x: x / -0.5, "broadcast mul"),
     Example("x^c", (V,), lambda x: x.apply("pow", bcast(x.scalar(1.0, x.element), V)), ""),
     Example("x^c", (V,), lambda x: x.apply("pow", bcast(x.scalar(2.0, x.element), V)), "mul"),
-    Example("x^c", (V,), lambda x: x.apply("pow", bcast(x.scalar(0.5, x.element), V)), "sqrt",
-            exact=False),
-    Example("x^c", (V,), lambda x: x.apply("pow", bcast(x.scalar(-1.0, x.element), V)),
-            "broadcast div", exact=False),
+    Example(
+        "x^c",
+        (V,),
+        lambda x: x.apply("pow", bcast(x.scalar(0.5, x.element), V)),
+        "sqrt",
+        exact=False,
+    ),
+    Example(
+        "x^c",
+        (V,),
+        lambda x: x.apply("pow", bcast(x.scalar(-1.0, x.element), V)),
+        "broadcast div",
+        exact=False,
+    ),
     Example("cast", (V,), lambda x: x.apply("cast", dtype=dtypes.float32), ""),
     Example("cast", (V,), lambda x: cast(cast(x, dtypes.float64), dtypes.float32), ""),
     Example("cast", (V,), lambda x: cast(cast(x, dtypes.float64), dtypes.float16), "cast"),
-    Example("not not", (V,), lambda x: (x > 1.0).apply("logical_not").apply("logical_not"),
-            "broadcast gt"),
-    Example("where", (V, V),
-            lambda x, y: bcast(x.scalar(True, dtypes.bool_), V).apply("where", x, y), ""),
-    Example("where", (V, V),
-            lambda x, y: bcast(x.scalar(False, dtypes.bool_), V).apply("where", x, y), ""),
+    Example(
+        "not not",
+        (V,),
+        lambda x: (x > 1.0).apply("logical_not").apply("logical_not"),
+        "broadcast gt",
+    ),
+    Example(
+        "where",
+        (V, V),
+        lambda x, y: bcast(x.scalar(True, dtypes.bool_), V).apply("where", x, y),
+        "",
+    ),
+    Example(
+        "where",
+        (V, V),
+        lambda x, y: bcast(x.scalar(False, dtypes.bool_), V).apply("where", x, y),
+        "",
+    ),
     Example("where", (V,), lambda x: (x > 0.0).apply("where", x, x), ""),
-    Example("where", (V, V), lambda x, y: (x > y).apply("logical_not").apply("where", x, y),
-            "gt where"),
-    Example("op of broadcasts", ((3,), (3,)),
-            lambda x, y: bcast(x, (N, 3), 1) + bcast(y, (N, 3), 1), "add broadcast"),
-    Example("op of broadcasts", ((3,), ()),
-            lambda x, s: bcast(x, (3, N), 0) * bcast(s, (3, N)), "broadcast mul broadcast"),
-    Example("op of broadcasts", ((),), lambda s: unary("exp", bcast(s, (N, 3))),
-            "exp broadcast"),
-    Example("broadcast", ((3,),), lambda x: bcast(bcast(x, (3, 2), 0), (2, N, 3, 2), 2, 3),
-            "broadcast"),
+    Example(
+        "where", (V, V), lambda x, y: (x > y).apply("logical_not").apply("where", x, y), "gt where"
+    ),
+    Example(
+        "op of broadcasts",
+        ((3,), (3,)),
+        lambda x, y: bcast(x, (N, 3), 1) + bcast(y, (N, 3), 1),
+        "add broadcast",
+    ),
+    Example(
+        "op of broadcasts",
+        ((3,), ()),
+        lambda x, s: bcast(x, (3, N), 0) * bcast(s, (3, N)),
+        "broadcast mul broadcast",
+    ),
+    Example("op of broadcasts", ((),), lambda s: unary("exp", bcast(s, (N, 3))), "exp broadcast"),
+    Example(
+        "broadcast", ((3,),), lambda x: bcast(bcast(x, (3, 2), 0), (2, N, 3, 2), 2, 3), "broadcast"
+    ),
     Example("broadcast", ((N, 3),), lambda x: bcast(x, (N, 3), 0, 1), ""),
-    Example("reshape", ((N, 4),), lambda x: x.apply("reshape", shape=(N, 2, 2)).apply(
-        "reshape", shape=(N * 4,)), "reshape"),
-    Example("reshape", ((N, 4),), lambda x: x.apply("reshape", shape=(N, 2, 2)).apply(
-        "reshape", shape=(N, 4)), ""),
-    Example("reshape of broadcast", ((),), lambda s: bcast(s, (2, 3)).apply(
-        "reshape", shape=(6,)), "broadcast"),
-    Example("reshape of broadcast", ((3,),), lambda x: bcast(x, (3, 1, N), 0).apply(
-        "reshape", shape=(1, 3, N)), "broadcast"),
+    Example(
+        "reshape",
+        ((N, 4),),
+        lambda x: x.apply("reshape", shape=(N, 2, 2)).apply("reshape", shape=(N * 4,)),
+        "reshape",
+    ),
+    Example(
+        "reshape",
+        ((N, 4),),
+        lambda x: x.apply("reshape", shape=(N, 2, 2)).apply("reshape", shape=(N, 4)),
+        "",
+    ),
+    Example(
+        "reshape of broadcast",
+        ((),),
+        lambda s: bcast(s, (2, 3)).apply("reshape", shape=(6,)),
+        "broadcast",
+    ),
+    Example(
+        "reshape of broadcast",
+        ((3,),),
+        lambda x: bcast(x, (3, 1, N), 0).apply("reshape", shape=(1, 3, N)),
+        "broadcast",
+    ),
     Example("permute", ((2, 3),), lambda x: x.apply("permute", order=(0, 1)), ""),
-    Example("permute", ((2, 3, 4),), lambda x: x.apply("permute", order=(2, 0, 1)).apply(
-        "permute", order=(0, 2, 1)), "permute"),
-    Example("permute", ((2, 3, 4),), lambda x: x.apply("permute", order=(2, 0, 1)).apply(
-        "permute", order=(1, 2, 0)), ""),
-    Example("permute", ((3,),), lambda x: bcast(x, (3, N), 0).apply("permute", order=(1, 0)),
-            "broadcast"),
-    Example("permute", ((3, 2),), lambda x: bcast(x, (3, 2, N), 0, 1).apply(
-        "permute", order=(2, 1, 0)), "permute broadcast"),
-    Example("slice", ((N, 3),), lambda x: x.apply("slice", axis=1, start=0, step=1, length=3),
-            ""),
-    Example("slice", ((3,),), lambda x: bcast(x, (3, 5), 0).apply(
-        "slice", axis=1, start=4, step=-2, length=2), "broadcast"),
-    Example("slice", ((3,),), lambda x: bcast(x, (5, 3), 1).apply(
-        "slice", axis=1, start=2, step=-1, length=2), "slice broadcast"),
+    Example(
+        "permute",
+        ((2, 3, 4),),
+        lambda x: x.apply("permute", order=(2, 0, 1)).apply("permute", order=(0, 2, 1)),
+        "permute",
+    ),
+    Example(
+        "permute",
+        ((2, 3, 4),),
+        lambda x: x.apply("permute", order=(2, 0, 1)).apply("permute", order=(1, 2, 0)),
+        "",
+    ),
+    Example(
+        "permute",
+        ((3,),),
+        lambda x: bcast(x, (3, N), 0).apply("permute", order=(1, 0)),
+        "broadcast",
+    ),
+    Example(
+        "permute",
+        ((3, 2),),
+        lambda x: bcast(x, (3, 2, N), 0, 1).apply("permute", order=(2, 1, 0)),
+        "permute broadcast",
+    ),
+    Example("slice", ((N, 3),), lambda x: x.apply("slice", axis=1, start=0, step=1, length=3), ""),
+    Example(
+        "slice",
+        ((3,),),
+        lambda x: bcast(x, (3, 5), 0).apply("slice", axis=1, start=4, step=-2, length=2),
+        "broadcast",
+    ),
+    Example(
+        "slice",
+        ((3,),),
+        lambda x: bcast(x, (5, 3), 1).apply("slice", axis=1, start=2, step=-1, length=2),
+        "slice broadcast",
+    ),
     Example("reduce nothing", ((N, 3),), lambda x: x.apply("amax", axes=()), ""),
-    Example("reduce twice", ((2, N, 3),), lambda x: x.apply("sum", axes=(1,)).apply(
-        "sum", axes=(1,)), "sum", exact=False),
-    Example("reduce twice", ((2, N, 3),), lambda x: x.apply("amax", axes=(0,)).apply(
-        "amax", axes=(1,)), "amax"),
-    Example("reduce reshaped", ((N, 4),), lambda x: x.apply("reshape", shape=(N * 4,)).apply(
-        "sum", axes=(0,)), "sum", exact=False),
-    Example("reduce permuted", ((2, N, 3),), lambda x: x.apply("permute", order=(2, 0, 1)).apply(
-        "amin", axes=(2,)), "amin permute"),
-    Example("reduce broadcast", ((3,),), lambda x: bcast(x, (N, 3), 1).apply("sum", axes=(0,)),
-            "size cast broadcast mul", exact=False),
-    Example("reduce broadcast", ((3,),), lambda x: bcast(x, (5, 3), 1).apply(
-        "sum", axes=(0, 1)), "sum mul", exact=False),
-    Example("reduce broadcast", ((3,),), lambda x: bcast(x, (5, 3, 2), 1).apply(
-        "sum", axes=(0,)), "broadcast mul broadcast", exact=False),
-    Example("reduce broadcast", ((3,),), lambda x: bcast(x, (N, 3), 1).apply("amax", axes=(0,)),
-            ""),
-    Example("reduce broadcast", ((3, 2),), lambda x: bcast(x, (3, N, 2), 0, 2).apply(
-        "amin", axes=(0, 1)), "amin"),
-    Example("contract permuted", ((3, N), (3, 2)),
-            lambda x, w: contract(x.apply("permute", order=(1, 0)), w, "nd,dk->nk"), "contract"),
-    Example("contract permuted", ((N, 3), (2, 3)),
-            lambda x, w: contract(x, w.apply("permute", order=(1, 0)), "nd,dk->kn"), "contract"),
-    Example("contract broadcast", ((3,), (3, 2)),
-            lambda x, w: contract(bcast(x, (N, 3), 1), w, "nd,dk->nk"), "contract broadcast",
-            exact=False),
-    Example("contract broadcast", ((N, 3), ()),
-            lambda x, s: contract(bcast(s, (N,)), x, "n,nd->d"), "sum broadcast mul",
-            exact=False),
-    Example("contract broadcast", ((3,), (2, 3, 4)),
-            lambda x, y: contract(bcast(x, (2, 3), 1), y, "bd,bdk->bk"), "contract",
-            exact=False),
-    Example("contract nothing", ((N,), (3,)), lambda x, y: contract(x, y, "n,k->kn"),
-            "broadcast broadcast mul"),
-    Example("sum of product", ((N, 3), (3,)),
-            lambda x, w: (x * bcast(w, (N, 3), 1)).apply("sum", axes=(1,)), "contract",
-            exact=False),
-    Example("sum of product", ((N, 3), (3, 2)),
-            lambda x, w: (bcast(x, (N, 3, 2), 0, 1) * bcast(w, (N, 3, 2), 1, 2)).apply(
-                "sum", axes=(1,)), "contract", exact=False),
+    Example(
+        "reduce twice",
+        ((2, N, 3),),
+        lambda x: x.apply("sum", axes=(1,)).apply("sum", axes=(1,)),
+        "sum",
+        exact=False,
+    ),
+    Example(
+        "reduce twice",
+        ((2, N, 3),),
+        lambda x: x.apply("amax", axes=(0,)).apply("amax", axes=(1,)),
+        "amax",
+    ),
+    Example(
+        "reduce reshaped",
+        ((N, 4),),
+        lambda x: x.apply("reshape", shape=(N * 4,)).apply("sum", axes=(0,)),
+        "sum",
+        exact=False,
+    ),
+    Example(
+        "reduce permuted",
+        ((2, N, 3),),
+        lambda x: x.apply("permute", order=(2, 0, 1)).apply("amin", axes=(2,)),
+        "amin permute",
+    ),
+    Example(
+        "reduce broadcast",
+        ((3,),),
+        lambda x: bcast(x, (N, 3), 1).apply("sum", axes=(0,)),
+        "size cast broadcast mul",
+        exact=False,
+    ),
+    Example(
+        "reduce broadcast",
+        ((3,),),
+        lambda x: bcast(x, (5, 3), 1).apply("sum", axes=(0, 1)),
+        "sum mul",
+        exact=False,
+    ),
+    Example(
+        "reduce broadcast",
+        ((3,),),
+        lambda x: bcast(x, (5, 3, 2), 1).apply("sum", axes=(0,)),
+        "broadcast mul broadcast",
+        exact=False,
+    ),
+    Example(
+        "reduce broadcast", ((3,),), lambda x: bcast(x, (N, 3), 1).apply("amax", axes=(0,)), ""
+    ),
+    Example(
+        "reduce broadcast",
+        ((3, 2),),
+        lambda x: bcast(x, (3, N, 2), 0, 2).apply("amin", axes=(0, 1)),
+        "amin",
+    ),
+    Example(
+        "contract permuted",
+        ((3, N), (3, 2)),
+        lambda x, w: contract(x.apply("permute", order=(1, 0)), w, "nd,dk->nk"),
+        "contract",
+    ),
+    Example(
+        "contract permuted",
+        ((N, 3), (2, 3)),
+        lambda x, w: contract(x, w.apply("permute", order=(1, 0)), "nd,dk->kn"),
+        "contract",
+    ),
+    Example(
+        "contract broadcast",
+        ((3,), (3, 2)),
+        lambda x, w: contract(bcast(x, (N, 3), 1), w, "nd,dk->nk"),
+        "contract broadcast",
+        exact=False,
+    ),
+    Example(
+        "contract broadcast",
+        ((N, 3), ()),
+        lambda x, s: contract(bcast(s, (N,)), x, "n,nd->d"),
+        "sum broadcast mul",
+        exact=False,
+    ),
+    Example(
+        "contract broadcast",
+        ((3,), (2, 3, 4)),
+        lambda x, y: contract(bcast(x, (2, 3), 1), y, "bd,bdk->bk"),
+        "contract",
+        exact=False,
+    ),
+    Example(
+        "contract nothing",
+        ((N,), (3,)),
+        lambda x, y: contract(x, y, "n,k->kn"),
+        "broadcast broadcast mul",
+    ),
+    Example(
+        "sum of product",
+        ((N, 3), (3,)),
+        lambda x, w: (x * bcast(w, (N, 3), 1)).apply("sum", axes=(1,)),
+        "contract",
+        exact=False,
+    ),
+    Example(
+        "sum of product",
+        ((N, 3), (3, 2)),
+        lambda x, w: (bcast(x, (N, 3, 2), 0, 1) * bcast(w, (N, 3, 2), 1, 2)).apply(
+            "sum", axes=(1,)
+        ),
+        "contract",
+        exact=False,
+    ),
 ]
 _CONST_SIZE = {"size"}
 
@@ -167,8 +314,10 @@ _CONST_SIZE = {"size"}
 def build(example: Example) -> Graph:
     """The function, and the gradient of its sum where it has one."""
     g = Graph()
-    xs = [Value(g, g.add_input(shape, dtypes.float32, f"x{i}"))
-          for i, shape in enumerate(example.shapes)]
+    xs = [
+        Value(g, g.add_input(shape, dtypes.float32, f"x{i}"))
+        for i, shape in enumerate(example.shapes)
+    ]
     # It says what n is where no operand does.
     g.add_input((N,), dtypes.float32, "rows")
     y = example.function(*xs)
@@ -235,8 +384,9 @@ def test_value_gradient_and_dtype_stay(example: Example) -> None:
         same(evaluate(g, point)[0], evaluate(s, point)[0], exact=True)
 
 
-def ops_after(function: Callable[..., Value], *inputs: tuple[tuple[Any, ...], dtypes.DType]
-              ) -> list[str]:
+def ops_after(
+    function: Callable[..., Value], *inputs: tuple[tuple[Any, ...], dtypes.DType]
+) -> list[str]:
     g = Graph()
     xs = [Value(g, g.add_input(shape, dtype, f"x{i}")) for i, (shape, dtype) in enumerate(inputs)]
     g.outputs = [function(*xs).node]
@@ -259,10 +409,18 @@ F16, F32, I32 = dtypes.float16, dtypes.float32, dtypes.int32
         (lambda x: bcast(x, (0,)).apply("amax", axes=(0,)), (), F32, "amax"),
         (lambda x: bcast(x, (N - 1,)).apply("sum", axes=(0,)), (), F32, "sum"),  # n may be 1
         (lambda x: (x * x).apply("sum", axes=(1,)), (4, 3), F32, "sum"),
-        (lambda x: (x * bcast(x.apply("sum", axes=(1,)), (4, 3), 0)).apply("sum", axes=(1,)),
-         (4, 3), F32, "mul"),
-        (lambda x: (x * bcast(x.apply("amax", axes=(0,)), (4, 3), 1)).apply("sum", axes=(1,)),
-         (4, 3), I32, "sum"),
+        (
+            lambda x: (x * bcast(x.apply("sum", axes=(1,)), (4, 3), 0)).apply("sum", axes=(1,)),
+            (4, 3),
+            F32,
+            "mul",
+        ),
+        (
+            lambda x: (x * bcast(x.apply("amax", axes=(0,)), (4, 3), 1)).apply("sum", axes=(1,)),
+            (4, 3),
+            I32,
+            "sum",
+        ),
     ],
 )
 def test_what_would_not_be_exact_stays(
@@ -273,8 +431,9 @@ def test_what_would_not_be_exact_stays(
 
 def test_whole_numbers_drop_a_plain_zero() -> None:
     assert ops_after(lambda k: (k + 0) * 1 - 0, ((4,), I32)) == []
-    assert ops_after(lambda k: k.apply("pow", bcast(k.scalar(2, I32), (4,))),
-                     ((4,), I32)) == ["mul"]
+    assert ops_after(lambda k: k.apply("pow", bcast(k.scalar(2, I32), (4,))), ((4,), I32)) == [
+        "mul"
+    ]
 
 
 def test_a_known_size_is_a_constant() -> None:

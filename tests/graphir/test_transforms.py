@@ -60,7 +60,7 @@ def test_numpy_in_numpy_out() -> None:
 
 
 def test_python_numbers() -> None:
-    value, slope = value_and_grad(lambda x: x ** 3)(2.0)
+    value, slope = value_and_grad(lambda x: x**3)(2.0)
     assert (value, slope) == (8.0, 12.0)
     assert isinstance(slope, float)
 
@@ -127,11 +127,10 @@ def test_trees() -> None:
 
 def test_keyword_arguments() -> None:
     def f(x: Array, *, scale: Array, power: int = 2) -> Array:
-        return (scale * x ** 2).sum()
+        return (scale * x**2).sum()
 
     x = torch.tensor([1.0, 2.0])
-    torch.testing.assert_close(grad(f)(x, scale=torch.tensor([3.0, 1.0])),
-                               torch.tensor([6.0, 4.0]))
+    torch.testing.assert_close(grad(f)(x, scale=torch.tensor([3.0, 1.0])), torch.tensor([6.0, 4.0]))
 
 
 def test_names_are_kept() -> None:
@@ -145,7 +144,7 @@ def test_names_are_kept() -> None:
 
 def test_second_and_third_derivatives() -> None:
     def f(x: Array) -> Array:
-        return torch.sin(x) * x ** 3
+        return torch.sin(x) * x**3
 
     x = torch.tensor(0.7, dtype=torch.float64)
     ours, theirs = f, f
@@ -165,8 +164,9 @@ def test_hessian_vector_product() -> None:
     def directional(g: Callable[..., Any]) -> Callable[..., Any]:
         return lambda w: (g(w) * v).sum()
 
-    torch.testing.assert_close(grad(directional(grad(f)))(w),
-                               torch.func.grad(directional(torch.func.grad(f)))(w))
+    torch.testing.assert_close(
+        grad(directional(grad(f)))(w), torch.func.grad(directional(torch.func.grad(f)))(w)
+    )
 
 
 @pytest.mark.parametrize("inner", [1.0, None])
@@ -195,7 +195,9 @@ def test_inside_a_trace_it_joins_the_graph() -> None:
     graph = traced.graph
     verify(graph, "trace")
     assert {p.reason for p in graph.pruned} == {
-        "`x` is data: no gradient was asked for it", "`y` is data: no gradient was asked for it"}
+        "`x` is data: no gradient was asked for it",
+        "`y` is data: no gradient was asked for it",
+    }
     small = simplify(graph, check=True)
     assert all(n.op != "copy" for n in small.nodes)
     # Forward and backward: one product with X each.
