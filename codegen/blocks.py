@@ -14,6 +14,7 @@ from .axes import AxisMap
 from .machine import Machine
 from .tile import Axis, AxisRole
 
+LONG = 64  # an axis shorter than this is held whole wherever a tile can hold it
 _AXIS_NAMES = "ijklopqruv"
 
 
@@ -38,8 +39,13 @@ def is_matrix_product(node: Node) -> bool:
 
 
 def on_matrix_unit(node: Node, machine: Machine) -> bool:
-    """Whether a contraction runs on the matrix unit; else the target makes all its products."""
+    """Whether a contraction runs on the matrix unit."""
     return machine.dot_size > 0 and node.dtype.is_float and is_matrix_product(node)
+
+
+def makes_products(node: Node, machine: Machine) -> bool:
+    """Whether a contraction makes a tile of all its products, to sum it; loops make no tile."""
+    return machine.padded and not on_matrix_unit(node, machine)
 
 
 def power_of_two(x: int) -> int:
@@ -64,6 +70,7 @@ class Blocks:
         """Blocks from the shapes and the machine's limits alone, so that bits never depend on
         anything measured."""
         tiles: list[tuple[int, ...]] = []
+        products: list[tuple[int, ...]] = []
         padded_for_dot: set[int] = set()
         for node in nodes:
             if node.op != "broadcast" or node in written:
@@ -74,8 +81,8 @@ class Blocks:
             if on_matrix_unit(node, machine):
                 padded_for_dot.update(axes.space(node))
             else:
-                tiles.append(axes.space(node))
-        used = {a for tile in tiles for a in tile if a >= 0 and axes.size[a] != 1}
+                products.append(axes.space(node))
+        used = {a for tile in tiles + products for a in tile if a >= 0 and axes.size[a] != 1}
         order = [a for a in (walk.stream, *walk.grid) if a in used]
         order += sorted(used - set(order))
 
@@ -97,14 +104,18 @@ class Blocks:
             return max((prod(extent[a] for a in {*t} & extent.keys()) for t in tiles), default=1)
 
         low, high = machine.block_rows
-        while widest(tiles) > machine.block_elements:
+        if walk.stream is not None and walk.stream in used:
+            extent[walk.stream] = low
+        held = tiles + (products if machine.padded else [])
+        while widest(held) > machine.block_elements:
             shared = [a for a in walk.grid if a in used and extent[a] > 1]
             shared = [a for a in shared if a not in padded_for_dot or extent[a] > machine.dot_size]
             if not shared:
                 break
             extent[max(shared, key=lambda a: extent[a])] //= 2
         if walk.stream is not None and walk.stream in used:
-            along = widest(t for t in tiles if walk.stream in t)
+            extent[walk.stream] = 1
+            along = widest(t for t in tiles + products if walk.stream in t)
             rows = high
             while rows > low and rows * along > machine.block_elements:
                 rows //= 2

@@ -176,7 +176,7 @@ class ProductPrinter:
         self.out.line(f"int64_t {base} = 0;")
         with (
             self.out.block(f"for (; {base} + {chains} <= {end}; {base} += {chains})"),
-            self.out.block(f"UNROLL for (int c = 0; c < {chains}; c++)"),
+            self._unrolled("c", chains),
         ):
             self.out.position(axis, f"{base} + c")
             body("c")
@@ -189,7 +189,7 @@ class ProductPrinter:
         out.line(f"{self.type} right[{span.count}];")
         full = span.count - 1 if span.tail else span.count
         if full:
-            with out.block(f"UNROLL for (int q = 0; q < {full}; q++)"):
+            with self._unrolled("q", full):
                 out.position(p.vector, f"{span.base} + {p.lanes} * q")
                 out.line(f"right[q] = {self.type}_load(&{self._element(p.right)});")
                 out.line("KEEP(right[q]);")
@@ -199,7 +199,7 @@ class ProductPrinter:
                 out.line(
                     f"right[{full}] = {self.type}_tail(&{self._element(p.right)}, {span.tail});"
                 )
-        with out.block(f"UNROLL for (int u = 0; u < {rows}; u++)"):
+        with self._unrolled("u", rows):
             if p.rows is not None:
                 out.position(p.rows, f"{base} + u")
             out.line(f"const {self.scalar} left = {self.expr.value(p.left)};")
@@ -225,11 +225,17 @@ class ProductPrinter:
         out.line(f"{self.type}_store({place}, sum);")
 
     def _each(self, rows: int, columns: int, body: Callable[[], None]) -> None:
-        with (
-            self.out.block(f"UNROLL for (int u = 0; u < {rows}; u++)"),
-            self.out.block(f"UNROLL for (int q = 0; q < {columns}; q++)"),
-        ):
+        with self._unrolled("u", rows), self._unrolled("q", columns):
             body()
+
+    @contextmanager
+    def _unrolled(self, name: str, count: int) -> Iterator[None]:
+        """A loop that the compiler unrolls; a plain scope where it runs once."""
+        head = f"UNROLL for (int {name} = 0; {name} < {count}; {name}++)"
+        with self.out.block(head if count > 1 else ""):
+            if count == 1:
+                self.out.line(f"const int {name} = 0;")
+            yield
 
     def _element(self, tile: Tile) -> str:
         """The operand's element here, as an lvalue."""
@@ -246,7 +252,30 @@ class ProductPrinter:
         with out.block(""):
             out.line(f"{self.type} sums[{rows}][{width}] = {{0}};")
             self._summed(0, 1, lambda chain: self._inner_run(base, rows, column, width))
-            self._each(rows, width, lambda: self._inner_store(base, column))
+            if rows == 4 and self._rows_in_order():
+                with self._unrolled("q", width):
+                    self._inner_store_four(base, column)
+            else:
+                self._each(rows, width, lambda: self._inner_store(base, column))
+
+    def _rows_in_order(self) -> bool:
+        """Whether four results along the rows are neighbours in an array of their own."""
+        p = self.p
+        array = self.expr.arrays.get(p.statement.out)
+        if array is None or p.rows is None or p.statement.into is not None:
+            return False
+        return array.strides().get(p.rows) == 1
+
+    def _inner_store_four(self, base: str, column: str) -> None:
+        out, p = self.out, self.p
+        assert p.rows is not None
+        out.position(p.rows, base)
+        if p.columns is not None:
+            out.position(p.columns, f"{column} + q")
+        four = ", ".join(f"sums[{u}][q]" for u in range(4))
+        quad = vector_name(p.statement.out.dtype, 4)
+        place = self.expr.place(p.statement.out)
+        out.line(f"{quad}_store(&{place}, {self.type}_sum4({four}));")
 
     def _inner_run(self, base: str, rows: int, column: str, width: int) -> None:
         out, p = self.out, self.p
@@ -285,12 +314,12 @@ class ProductPrinter:
 
         out.position(p.vector, f"{p.vector.name}b")
         out.line(f"{self.type} right[{width}];")
-        with out.block(f"UNROLL for (int q = 0; q < {width}; q++)"):
+        with self._unrolled("q", width):
             if p.columns is not None:
                 out.position(p.columns, f"{column} + q")
             out.line(f"right[q] = {vector(p.right)};")
             out.line("KEEP(right[q]);")
-        with out.block(f"UNROLL for (int u = 0; u < {rows}; u++)"):
+        with self._unrolled("u", rows):
             if p.rows is not None:
                 out.position(p.rows, f"{base} + u")
             out.line(f"const {self.type} left = {vector(p.left)};")

@@ -21,6 +21,7 @@ _COMMON = """
 #else
 #define KEEP(x)
 #endif
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 """
 
 _TYPE = """
@@ -53,6 +54,25 @@ static inline {scalar} {name}_sum({name} v) {{
 """
 _SUM_PAIR = """
 static inline {scalar} {name}_sum({name} v) {{ return v[0] + v[1]; }}
+"""
+
+# Four sums at once: neighbouring lanes are added across vectors first, whole vectors folded last.
+_SUM_FOUR = """
+static inline {quad} {name}_sum4({name} a, {name} b, {name} c, {name} d) {{
+    const {name} p = SHUFFLE(a, b, {even}) + SHUFFLE(a, b, {odd});
+    const {name} q = SHUFFLE(c, d, {even}) + SHUFFLE(c, d, {odd});
+    const {name} r = SHUFFLE(p, q, {low}) + SHUFFLE(p, q, {high});
+    return {name}_fold(r);
+}}
+"""
+_FOLD = """
+static inline {quad} {name}_fold({name} v) {{
+    union {{ {name} whole; {half} halves[2]; }} u = {{v}};
+    return {half}_fold(u.halves[0] + u.halves[1]);
+}}
+"""
+_FOLD_QUAD = """
+static inline {quad} {name}_fold({name} v) {{ return v; }}
 """
 
 # Masked loads by the compiler's own names, where the machine has them.
@@ -94,6 +114,11 @@ def _declare(dtype: DType, kind: str, lanes: int) -> str:
         "item": dtype.itemsize,
         "integer": f"int{8 * dtype.itemsize}_t",
         "lanes_list": ", ".join(map(str, range(lanes))),
+        "quad": f"{kind}x4",
+        "even": _turns(lanes, (0, lanes, 2, lanes + 2)),
+        "odd": _turns(lanes, (1, lanes + 1, 3, lanes + 3)),
+        "low": _turns(lanes, (0, 1, lanes, lanes + 1)),
+        "high": _turns(lanes, (2, 3, lanes + 2, lanes + 3)),
         "masked": "",
         "end": "",
     }
@@ -107,4 +132,13 @@ def _declare(dtype: DType, kind: str, lanes: int) -> str:
         )
         fields["end"] = "#endif\n"
     text = _TYPE.format(**fields) + _LOAD_STORE.format(**fields)
-    return text + (_SUM_PAIR if lanes == 2 else _SUM).format(**fields)
+    text += (_SUM_PAIR if lanes == 2 else _SUM).format(**fields)
+    if lanes >= 4:
+        text += (_FOLD_QUAD if lanes == 4 else _FOLD).format(**fields)
+        text += _SUM_FOUR.format(**fields)
+    return text
+
+
+def _turns(lanes: int, pattern: tuple[int, int, int, int]) -> str:
+    """A shuffle of two vectors that does the same in each group of four lanes."""
+    return ", ".join(str(group + p) for group in range(0, lanes, 4) for p in pattern)

@@ -11,6 +11,7 @@ import numpy as np
 from graphir import dtypes
 from graphir.graph import Node
 from graphir.opdef import OPS, Combiner, Kind
+from graphir.sizes import Dim
 
 from .axes import AxisMap
 from .blocks import Blocks, Walk
@@ -34,7 +35,7 @@ from .tile import (
     Tile,
     TileKernel,
 )
-from .views import START, STEP, View, row_major, view
+from .views import START, STEP, View, ViewDim, row_major, view
 
 ALIASES = frozenset({"broadcast", "permute", "reshape", "copy", "stop_gradient"})
 _WORDS = """
@@ -88,7 +89,8 @@ class Lowering:
         self.accumulators: list[Accumulator] = []
         self.clean: dict[Tile, frozenset[Axis]] = {}
         self.stores: list[Store] = []
-        self.taken = set(RESERVED) | {a.name for a in self.axes.values()}
+        sizes = {n for s in axes.size.values() if isinstance(s, Dim) for n in s.names}
+        self.taken = set(RESERVED) | sizes | {a.name for a in self.axes.values()}
 
     # -- tiles ------------------------------------------------------------------------------
 
@@ -151,11 +153,12 @@ class Lowering:
             axis = self.axes.get(a)
             if dim.rows:
                 if self.order is not None:
-                    terms.append(Term(dim.stride, at=self._rows(axis, section)))
+                    terms.append(Term(dim.stride, at=self._rows(axis, dim, section)))
                     continue
-                offset = offset + START * dim.stride
+                offset = offset + (START + dim.first) * dim.stride
             if axis is not None:
-                terms.append(Term(dim.stride, axis, None, dim.shift, dim.step, dim.length))
+                stride = dim.stride * dim.by
+                terms.append(Term(stride, axis, None, dim.shift, dim.step, dim.length))
         ids = [t.axis.id for t in terms if t.axis] + [
             a.id for t in terms if t.at for a in t.at.axes
         ]
@@ -179,11 +182,11 @@ class Lowering:
             self.loads[key] = tile
         return self.loads[key]
 
-    def _rows(self, axis: Axis | None, section: Section) -> Tile:
+    def _rows(self, axis: Axis | None, dim: ViewDim, section: Section) -> Tile:
         """The row numbers of the batch: the shuffle's permutation from the batch's start on."""
         assert self.order is not None
-        terms = (Term(1, axis),) if axis is not None else ()
-        address = Address(self.order.name, terms, START)
+        terms = (Term(dim.by, axis),) if axis is not None else ()
+        address = Address(self.order.name, terms, START + dim.first)
         return self._read(None, address, [axis.id] if axis is not None else [], section)
 
     # -- computing --------------------------------------------------------------------------

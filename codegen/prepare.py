@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from graphir import dtypes
 from graphir.graph import Graph, Node
 from graphir.ops.elementwise import zeros_like
+from graphir.opdef import Kind
 from graphir.rewrite import rebuild, simplify
-from graphir.sizes import Dim
+from graphir.sizes import Dim, Shape
 from graphir.value import Value
+
+from .blocks import LONG
+from .machine import Machine
 
 # A slice of a computed value along an axis up to this long is a masked sum in the tile; longer
 # ones go through memory.
@@ -15,9 +21,24 @@ _SELECT_LIMIT = 128
 
 
 def prepare(graph: Graph) -> Graph:
-    """`graph` with slices inside tiles as selects, scatters as sums, and sums over several
-    unknown sizes one after another."""
+    """`graph` with slices inside tiles as selects, and scatters as sums."""
     return simplify(rebuild(graph, _replace))
+
+
+def split_sums(graph: Graph, machine: Machine) -> Graph:
+    """`graph` with reductions over several axes that no tile holds done one after another.
+
+    It comes last: simplification would join them again.
+    """
+
+    def replace(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.kind is Kind.REDUCTION:
+            return _one_by_one(new, node, operands[0], machine)
+        if node.kind is Kind.CONTRACTION:
+            return _single_sum(new, node, *operands, machine)
+        return None
+
+    return rebuild(graph, replace)
 
 
 def _replace(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
@@ -26,10 +47,6 @@ def _replace(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
             return _select(new, node, operands[0])
         case "scatter_add":
             return _scatter(new, node, *operands)
-        case "sum" | "amax" | "amin":
-            return _one_by_one(new, node, operands[0])
-        case "contract":
-            return _single_sum(new, node, *operands)
         case "copy" | "stop_gradient":
             return operands[0]
     return None
@@ -85,27 +102,35 @@ def _scatter(new: Graph, node: Node, source: Node, places: Node) -> Node:
     return picked.apply("sum", axes=tuple(range(index.ndim))).node
 
 
-def _one_by_one(new: Graph, node: Node, operand: Node) -> Node | None:
-    """A kernel sums over one unknown size; over several, one after another."""
-    unknown = [a for a in node.attrs["axes"] if isinstance(operand.shape[a], Dim)]
-    if len(unknown) < 2:
-        return None
-    inner = new.add(node.op, operand, axes=(unknown[-1],))
-    rest = tuple(a if a < unknown[-1] else a - 1 for a in node.attrs["axes"] if a != unknown[-1])
-    return _one_by_one(new, Node(-1, node.op, (inner,), {"axes": rest}, (), node.dtype), inner) or (
-        new.add(node.op, inner, axes=rest)
-    )
+def _unheld(shape: Shape, machine: Machine) -> list[int]:
+    """The places in `shape` that no tile can hold whole."""
+    known = [s for s in shape if isinstance(s, int)]
+    crowded = prod(known) > machine.tile_limit
+    return [
+        i
+        for i, s in enumerate(shape)
+        if isinstance(s, Dim) or (crowded and s >= LONG)
+    ]
 
 
-def _single_sum(new: Graph, node: Node, a: Node, b: Node) -> Node | None:
-    """A contraction over several unknown sizes is a product, then sums one after another."""
+def _one_by_one(new: Graph, node: Node, operand: Node, machine: Machine) -> Node | None:
+    """The innermost of the axes alone, then the next one; the last takes the short ones along."""
+    axes = set(node.attrs["axes"])
+    alone = [a for a in _unheld(operand.shape, machine) if a in axes]
+    for a in reversed(alone[1:]):
+        operand = new.add(node.op, operand, axes=(a,))
+        axes = {b - (b > a) for b in axes if b != a}
+    return new.add(node.op, operand, axes=tuple(sorted(axes))) if len(alone) > 1 else None
+
+
+def _single_sum(new: Graph, node: Node, a: Node, b: Node, machine: Machine) -> Node | None:
+    """A contraction over several such axes is a product, then sums one after another."""
     lhs, rhs, out = (node.attrs[k] for k in ("lhs", "rhs", "out"))
     sizes = dict(zip(lhs, a.shape, strict=True)) | dict(zip(rhs, b.shape, strict=True))
-    summed = [c for c in sizes if c not in out]
-    if sum(isinstance(sizes[c], Dim) for c in summed) < 2:
-        return None
-    letters = out + "".join(summed)
+    letters = out + "".join(c for c in sizes if c not in out)
     shape = tuple(sizes[c] for c in letters)
+    if sum(i >= len(out) for i in _unheld(shape, machine)) < 2:
+        return None
     sides = [
         Value(new, x)
         .apply("permute", order=tuple(labels.index(c) for c in letters if c in labels))
@@ -115,7 +140,5 @@ def _single_sum(new: Graph, node: Node, a: Node, b: Node) -> Node | None:
         for labels, x in ((lhs, a), (rhs, b))
     ]
     product = sides[0].apply("mul", sides[1])
-    total = product.node
-    for axis in reversed(range(len(out), len(letters))):
-        total = new.add("sum", total, axes=(axis,))
-    return total
+    total = new.add("sum", product.node, axes=tuple(range(len(out), len(letters))))
+    return _one_by_one(new, total, product.node, machine)

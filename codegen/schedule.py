@@ -19,11 +19,11 @@ from graphir.sizes import Dim, evaluate, numel
 
 from .axes import AxisMap, name_axes, varies
 from .bindings import Bindings, identifier
-from .blocks import Walk
+from .blocks import LONG, Walk, makes_products, power_of_two
 from .hoist import hoist
 from .lower import ALIASES, Lowering, Section
 from .machine import Machine
-from .prepare import prepare
+from .prepare import prepare, split_sums
 from .program import (
     BATCH,
     ROWS,
@@ -38,7 +38,6 @@ from .tile import TileKernel
 from .verify import verify_program
 from .views import view
 
-_LARGE = 64  # an axis shorter than this is never shared out over a grid
 _CHEAP = (Kind.ELEMENTWISE, Kind.MOVEMENT, Kind.SOURCE)
 
 
@@ -48,13 +47,13 @@ def plan(graph: Graph, *, name: str, machine: Machine, loop: BatchLoop | None = 
     Raises:
         BackendError: where a node fits no kernel of this machine.
     """
-    graph = prepare(graph)
+    graph = split_sums(prepare(graph), machine)
     axes = name_axes(graph)
     stream = choose_stream(graph, axes)
     if stream is not None:
         hoisted = hoist(graph, axes, stream)
         if hoisted is not graph:
-            graph = hoisted
+            graph = split_sums(hoisted, machine)
             axes = name_axes(graph)
             stream = choose_stream(graph, axes)
     return _Scheduler(graph, axes, stream, name, machine, loop).run()
@@ -147,25 +146,29 @@ class _Scheduler:
 
     def _wide(self, node: Node) -> tuple[int, ...]:
         """The axes of `node` that no tile can hold whole, its own first, then the summed ones."""
-        space = self.axes.space(node)
-        unknown = [a for a in space if isinstance(self.axes.size[a], Dim)]
+        space, limit = self.axes.space(node), self.machine.tile_limit
+        wide = {a for a in space if isinstance(self.axes.size[a], Dim)}
         tiles = [self.axes.of[node]]
         tiles += [self.axes.ports[node, p] for p in range(len(node.inputs))]
-        for tile in tiles:
-            if self._elements(tile, (self.stream,)) > self.machine.tile_limit:
-                return tuple(a for a in space if a in unknown or self._long(a))
-        return tuple(unknown)
+        if any(self._elements(tile, (self.stream,)) > limit for tile in tiles):
+            wide.update(a for a in space if self._long(a))
+        if node.kind is Kind.CONTRACTION and makes_products(node, self.machine):
+            rest = [a for a in space if a not in wide and a != self.stream]
+            rest.sort(key=lambda a: self._elements([a], ()))
+            while rest and self._elements(space, (self.stream, *wide)) > limit:
+                wide.add(rest.pop())
+        return tuple(a for a in space if a in wide)
 
     def _long(self, a: int) -> bool:
         size = self.axes.size[a]
-        return isinstance(size, int) and size >= _LARGE
+        return isinstance(size, int) and size >= LONG
 
     def _elements(self, tile: Iterable[int], without: Sequence[int | None]) -> int:
         total = 1
         for a in set(tile):
             size = self.axes.size.get(a, 1)
             if a >= 0 and a not in without and isinstance(size, int):
-                total *= size
+                total *= power_of_two(size) if self.machine.padded else size
         return total
 
     def _walk_for(self, node: Node) -> Walk:
@@ -231,8 +234,7 @@ class _Scheduler:
             # What only repeats a value runs along whatever axis its reader has.
             attempt.stage[node] = stage
             return None
-        through_memory = node.op in ("reshape", "slice", "embed") and (node, 0) in axes.cuts
-        if through_memory and view(node, self.stored) is None:
+        if self._lacks_view(node):
             return f"{axes.cuts[node, 0]}, which its memory's layout does not allow"
         foreign = [a for a in self._wide(node) if a not in walked]
         if foreign:
@@ -255,6 +257,11 @@ class _Scheduler:
                 "which is complete only after the pass"
             )
         return self._take_in(node, attempt, stage)
+
+    def _lacks_view(self, node: Node) -> bool:
+        """Whether a node only moves what is in memory, but to where no address reaches."""
+        moves = node.op in ("reshape", "slice", "embed") and (node, 0) in self.axes.cuts
+        return moves and view(node, self.stored) is None
 
     def _take_in(self, node: Node, attempt: _Attempt, stage: Section) -> str | None:
         stream = attempt.walk.stream
@@ -317,7 +324,7 @@ class _Scheduler:
             for position, x in enumerate(node.inputs):
                 if (node, position) in self.axes.cuts:
                     # What is only a view of something is written where that something is.
-                    if view(x, self.stored) is None:
+                    if view(x, self.stored) is None or self._lacks_view(node):
                         wanted.add(x)
                     continue
                 while _repeats(x, self.axes):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphir.graph import Node
-from graphir.sizes import Dim, Shape, Size, numel
+from graphir.sizes import Dim, Shape, Size, divide, numel
 
-from .axes import same_up_to_ones
 from .program import Binding, Buffer
 
 # Sizes that a kernel computes for itself at the start of each step of a batch loop.
@@ -20,11 +19,14 @@ STEP = Dim.symbol("step")  # the step's number
 class ViewDim:
     """One dimension: element i lies at `stride * ((i - shift) / step)`.
 
-    `rows` marks the dimension that a batch loop walks; `length` bounds what `embed` placed.
+    `rows` marks the dimension that a batch loop walks, of whose rows element i is number
+    `first + i * by`; `length` bounds what `embed` placed.
     """
 
     stride: Size
     rows: bool = False
+    first: int = 0
+    by: int = 1
     shift: int = 0
     step: int = 1
     length: Size | None = None
@@ -42,7 +44,6 @@ class View:
     buffer: Buffer
     dims: tuple[ViewDim, ...]
     offset: Size = 0
-    contiguous: bool = False
 
 
 def row_major(shape: Shape) -> list[Size]:
@@ -57,7 +58,7 @@ def _whole(buffer: Buffer, shape: Shape) -> View:
         return View(buffer, tuple(dims))
     if buffer.binding is Binding.STEP:
         return View(buffer, (), STEP)
-    return View(buffer, tuple(dims), 0, True)
+    return View(buffer, tuple(dims))
 
 
 def view(node: Node, stored: Mapping[Node, Buffer]) -> View | None:
@@ -88,24 +89,58 @@ def view(node: Node, stored: Mapping[Node, Buffer]) -> View | None:
 
 
 def _reshaped(node: Node, source: View) -> View | None:
-    pairs = same_up_to_ones(node.inputs[0].shape, node.shape)
-    if pairs is not None:
-        dims = [ViewDim(0)] * node.ndim
-        for i, j in pairs:
-            dims[j] = source.dims[i]
-        return View(source.buffer, tuple(dims), source.offset, source.contiguous)
-    if not source.contiguous:
-        return None
-    strides = row_major(node.shape)
-    return View(source.buffer, tuple(ViewDim(s) for s in strides), source.offset, True)
+    """Dimensions are split, and joined where memory has them side by side."""
+    old = [(s, d) for s, d in zip(node.inputs[0].shape, source.dims, strict=True) if s != 1]
+    places = [j for j, s in enumerate(node.shape) if s != 1]
+    dims = [ViewDim(0)] * node.ndim
+    while old:
+        taken, filled = [old.pop(0)], [places.pop(0)]
+        have, want = taken[0][0], node.shape[filled[0]]
+        while have != want:
+            if old and (not places or _precedes(have, want)):
+                taken.append(old.pop(0))
+                have = have * taken[-1][0]
+            elif places:
+                filled.append(places.pop(0))
+                want = want * node.shape[filled[-1]]
+            else:
+                return None
+        if len(taken) == len(filled) == 1:
+            dims[filled[0]] = taken[0][1]
+            continue
+        if not _side_by_side(taken):
+            return None
+        stride = taken[-1][1].stride
+        for j in reversed(filled):
+            dims[j] = ViewDim(stride)
+            stride = stride * node.shape[j]
+    return View(source.buffer, tuple(dims), source.offset)
+
+
+def _precedes(have: Size, want: Size) -> bool:
+    """Whether `have` needs more factors to become `want`."""
+    if isinstance(have, int) and isinstance(want, int):
+        return have < want
+    return divide(want, have) is not None
+
+
+def _side_by_side(taken: Sequence[tuple[Size, ViewDim]]) -> bool:
+    """Whether dimensions are one run of memory with a single stride."""
+    outer = zip(taken, taken[1:], strict=False)
+    return all(dim.plain for _, dim in taken) and all(
+        left.stride == right.stride * size for (_, left), (size, right) in outer
+    )
 
 
 def _sliced(node: Node, source: View) -> View | None:
     axis, start, step = (node.attrs[k] for k in ("axis", "start", "step"))
     dim = source.dims[axis]
+    dims = list(source.dims)
+    if dim.rows:
+        dims[axis] = replace(dim, first=dim.first + start * dim.by, by=dim.by * step)
+        return View(source.buffer, tuple(dims), source.offset)
     if not dim.plain:
         return None
-    dims = list(source.dims)
     dims[axis] = ViewDim(dim.stride * step)
     return View(source.buffer, tuple(dims), source.offset + dim.stride * start)
 
@@ -116,5 +151,5 @@ def _embedded(node: Node, source: View) -> View | None:
     if not dim.plain:
         return None
     dims = list(source.dims)
-    dims[axis] = ViewDim(dim.stride, False, start, step, node.inputs[0].shape[axis])
+    dims[axis] = ViewDim(dim.stride, shift=start, step=step, length=node.inputs[0].shape[axis])
     return View(source.buffer, tuple(dims), source.offset)
