@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from graphir.dtypes import float32, float64
 
 from .c_expr import Expressions, literal, size_text
+from .c_math import math_prelude, used_functions
 from .c_product import ProductPrinter, Writer
 from .c_runtime import ENTRY, RUNTIME
 from .c_vector import vector_prelude
@@ -41,6 +42,7 @@ def print_c(program: Program) -> str:
     return (
         _HEADER
         + f"#define KEPT {kept}\n#define SCRATCH {scratch}\n"
+        + math_prelude(used_functions(kernels))
         + vector_prelude(kernels, (float32, float64))
         + kernels
         + RUNTIME

@@ -177,7 +177,6 @@ class _KernelPrinter:
             return
         if self.split and kernel.accumulators:
             self._combine(kernel.accumulators)
-            self._line("if final:")
         elif self.split:
             self._line("if pid == 0:")
         self.depth += self.split
@@ -186,30 +185,24 @@ class _KernelPrinter:
 
     def _combine(self, accumulators: Sequence[Accumulator]) -> None:
         """The last program to arrive joins the partial results in the programs' order."""
-        self._line("final = True")
-        self._line("if programs > 1:")
-        self.depth += 1
-        for acc, parts in zip(accumulators, self.scratch, strict=False):
-            place = _flat(acc.tile.axes)
-            self._line(
-                f"tl.store({parts.name}_ptr + pid * {_elements(acc.tile.axes)}{place}, "
-                f"{acc.tile.name})"
-            )
+        parts = dict(zip(accumulators, self.scratch, strict=False))
+        for acc, buffer in parts.items():
+            place = f"pid * {_elements(acc.tile.axes)}{_flat(acc.tile.axes)}"
+            self._line(f"tl.store({buffer.name}_ptr + {place}, {acc.tile.name})")
         ticket = f"{self.scratch[-1].name}_ptr"
         self._line("tl.debug_barrier()")
-        self._line(f'final = tl.atomic_add({ticket}, 1, sem="acq_rel") == programs - 1')
-        self._line("if final:")
+        self._line(f'ticket = tl.atomic_add({ticket}, 1, sem="acq_rel")')
+        self._line("if ticket == programs - 1:")
         self.depth += 1
+        self._line(f"tl.store({ticket}, 0)")
         for acc in accumulators:
             self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}")
         self._line("for part in range(0, programs):")
         self.depth += 1
-        for acc, parts in zip(accumulators, self.scratch, strict=False):
-            place = _flat(acc.tile.axes)
-            read = f"tl.load({parts.name}_ptr + part * {_elements(acc.tile.axes)}{place})"
-            self._line(f"{acc.tile.name} = {_join(acc, read)}")
-        self.depth -= 1
-        self._line(f"tl.store({ticket}, 0)")
+        for acc, buffer in parts.items():
+            place = f"part * {_elements(acc.tile.axes)}{_flat(acc.tile.axes)}"
+            joined = _join(acc, f"tl.load({buffer.name}_ptr + {place})")
+            self._line(f"{acc.tile.name} = {joined}")
         self.depth -= 2
 
     # -- statements -------------------------------------------------------------------------
