@@ -13,7 +13,7 @@ from graphir.sizes import Dim
 from .program import ROWS, BatchLoop, Binding, Buffer, Role
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Slot:
     """An output that has to be written, and the buffer for it."""
 
@@ -77,9 +77,7 @@ class Bindings:
 
     def scratch(self, node: Node) -> Buffer:
         """A new buffer for a value between two kernels."""
-        buffer = Buffer(f"tmp{node.id}", node.dtype, node.shape, Role.SCRATCH, Binding.WHOLE, node)
-        self.buffers.append(buffer)
-        return buffer
+        return Buffer(f"tmp{node.id}", node.dtype, node.shape, Role.SCRATCH, Binding.WHOLE, node)
 
 
 def identifier(text: str) -> str:

@@ -117,7 +117,9 @@ class Blocks:
             extent[walk.stream] = 1
             along = widest(t for t in tiles + products if walk.stream in t)
             rows = high
-            while rows > low and rows * along > machine.block_elements:
+            reused = any(n.kind is Kind.CONTRACTION and is_matrix_product(n) for n in nodes)
+            most = machine.block_elements if reused else machine.light_elements
+            while rows > low and rows * along > most:
                 rows //= 2
             stream_size = axes.size[walk.stream]
             if isinstance(stream_size, int):

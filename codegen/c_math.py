@@ -122,7 +122,7 @@ _CONSTANTS: dict[str, tuple[str, str]] = {
     "MANTISSA": ("23", "52"),
     "BIAS": ("127", "1023"),
     "ROUND": ("0x1.8p23f", "0x1.8p52"),
-    "SIGN_BIT": ("31", "63"),
+    "SIGN_SHIFT": ("30", "62"),
     "ONE_BITS": ("0x3f800000u", "0x3ff0000000000000u"),
     "ROOT_BITS": ("0x3f3504f3u", "0x3fe6a09e667f3bcdu"),
     "FRACTION_BITS": ("0x007fffffu", "0x000fffffffffffffu"),
@@ -227,7 +227,10 @@ GR_INLINE $T gr_expm1$F($T x) {
     "gr_sigmoid": """
 GR_INLINE $T gr_sigmoid$F($T x) {
     const $T e = gr_scaled_exp$F(-__builtin_fabs$F(x), 0);
-    return (x < 0.0$F ? e : 1.0$F) / (1.0$F + e);
+    const $T whole = 1.0$F + e;
+    const $T y = (x < 0.0$F ? e : 1.0$F) / whole;
+    /* What rounding took from `whole`. */
+    return y - y * (e - (whole - 1.0$F));
 }
 """,
     "gr_tanh": """
@@ -235,7 +238,11 @@ GR_INLINE $T gr_tanh$F($T x) {
     $T y = __builtin_fabs$F(x);
     y = y > $TANH_MAX ? $TANH_MAX : y;
     y = gr_exp_less_1$F(2.0$F * y);
-    return __builtin_copysign$F(y / (y + 2.0$F), x);
+    const $T whole = y + 2.0$F;
+    const $T t = y / whole;
+    /* What rounding took from `whole`, of which 1/whole is (1 - t)/2. */
+    const $T lost = y - (whole - 2.0$F);
+    return __builtin_copysign$F(t - t * (lost * (0.5$F - 0.5$F * t)), x);
 }
 """,
     "gr_cosh": """
@@ -339,72 +346,75 @@ GR_INLINE $T gr_softplus$F($T x) {
     return (x > 0.0$F ? x : 0.0$F) + gr_log_more_1$F(e);
 }
 """,
-    "gr_reduce": (
+    "gr_sin_cos": (
         """
-/* x less the nearest multiple of pi/2, in double (exact products up to 8e8, or with FMA); `turns`
-   counts quarter turns modulo 4. From 2^50 on, where floats lie 2^27 apart, NaN. */
-GR_INLINE float gr_reducef(float x, uint32_t *turns) {
+/* The sine and cosine of x less the nearest multiple of pi/2, whose number modulo 4 is in the last
+   two bits of the result. x is reduced in double: exact products up to 8e8, or with FMA. From 2^50
+   on, where floats lie 2^27 apart, NaN. */
+GR_INLINE uint32_t gr_sin_cosf(float x, float *s, float *c) {
     const double wide = x;
     const double shifted = wide * 0x1.45f306dc9c883p-1 + 0x1.8p52;
-    *turns = (uint32_t)gr_bits(shifted);
     const double n = shifted - 0x1.8p52;
-    const double r = wide - n * 0x1.921fb6p+0 - n * -0x1.777a5cf72cecep-25;
-    return __builtin_fabsf(x) < 0x1p50f ? (float)r : NAN;
+    float r = (float)(wide - n * 0x1.921fb6p+0 - n * -0x1.777a5cf72cecep-25);
+    r = __builtin_fabsf(x) < 0x1p50f ? r : NAN;
+    const float square = r * r;
+    POLY p(square) SIN;
+    POLY q(square) COS;
+    *s = r + r * (square * p);
+    *c = 1.0f + square * (square * q - 0.5f);
+    return (uint32_t)gr_bits(shifted);
 }
 """,
         """
-/* x less the nearest multiple of pi/2 (exact products up to 8e8, or with FMA); `turns` counts
-   quarter turns modulo 4. From 2^50 on, where doubles lie 1/4 apart, NaN. */
-GR_INLINE double gr_reduce(double x, uint64_t *turns) {
+/* The sine and cosine of x less the nearest multiple of pi/2, whose number modulo 4 is in the last
+   two bits of the result. Exact products up to 8e8, or with FMA. From 2^50 on, where doubles lie
+   1/4 apart, NaN. */
+GR_INLINE uint64_t gr_sin_cos(double x, double *s, double *c) {
     const double shifted = x * 0x1.45f306dc9c883p-1 + 0x1.8p52;
-    *turns = gr_bits(shifted);
     const double n = shifted - 0x1.8p52;
-    double r = x - n * 0x1.921fb6p+0 - n * -0x1.777a5cp-25;
-    r = r - n * -0x1.ee59dap-50 - n * 0x1.98a2e03707345p-77;
-    return __builtin_fabs(x) < 0x1p50 ? r : NAN;
+    const double high = x - n * 0x1.921fb6p+0 - n * -0x1.777a5cp-25;
+    const double next = high - n * -0x1.ee59dap-50;
+    const double rest = ((high - next) - n * -0x1.ee59dap-50) - n * 0x1.98a2e03707345p-77;
+    double r = next + rest;
+    const double low = (next - r) + rest;
+    r = __builtin_fabs(x) < 0x1p50 ? r : NAN;
+    const double square = r * r;
+    POLY p(square) SIN;
+    POLY q(square) COS;
+    *s = r + (r * (square * p) + low);
+    *c = 1.0 + (square * (square * q - 0.5) - r * low);
+    return gr_bits(shifted);
 }
 """,
     ),
-    "gr_sin_part": """
-/* sin(r) for |r| up to pi/4. */
-GR_INLINE $T gr_sin_part$F($T r) {
-    const $T square = r * r;
-    POLY p(square) SIN;
-    return r + r * (square * p);
-}
-""",
-    "gr_cos_part": """
-/* cos(r) for |r| up to pi/4. */
-GR_INLINE $T gr_cos_part$F($T r) {
-    const $T square = r * r;
-    POLY p(square) COS;
-    return 1.0$F + square * (square * p - 0.5$F);
-}
+    "gr_quarter": """
+/* Two bits as a number: the last as its exponent, the other as its sign: 0, 2, -0 or -2. */
+GR_INLINE $T gr_quarter$F($U turns) { return gr_from_bits$F(turns << $SIGN_SHIFT); }
 """,
     "gr_sin": """
 GR_INLINE $T gr_sin$F($T x) {
-    $U turns;
-    const $T r = gr_reduce$F(x, &turns);
-    const $T s = gr_sin_part$F(r), c = gr_cos_part$F(r);
-    const $U bits = gr_bits$F(turns & 1 ? c : s) ^ (turns & 2) << ($SIGN_BIT - 1);
-    return x == 0.0$F ? x : gr_from_bits$F(bits);
+    $T s, c;
+    const $U turns = gr_sin_cos$F(x, &s, &c);
+    const $T y = gr_quarter$F(turns) != 0.0$F ? c : s;
+    const $U sign = (turns & 2) << $SIGN_SHIFT;
+    return x == 0.0$F ? x : gr_from_bits$F(gr_bits$F(y) ^ sign);
 }
 """,
     "gr_cos": """
 GR_INLINE $T gr_cos$F($T x) {
-    $U turns;
-    const $T r = gr_reduce$F(x, &turns);
-    const $T s = gr_sin_part$F(r), c = gr_cos_part$F(r);
-    const $U sign = ((turns + 1) & 2) << ($SIGN_BIT - 1);
-    return gr_from_bits$F(gr_bits$F(turns & 1 ? s : c) ^ sign);
+    $T s, c;
+    const $U turns = gr_sin_cos$F(x, &s, &c);
+    const $T y = gr_quarter$F(turns) != 0.0$F ? s : c;
+    const $U sign = ((turns + 1) & 2) << $SIGN_SHIFT;
+    return gr_from_bits$F(gr_bits$F(y) ^ sign);
 }
 """,
     "gr_tan": """
 GR_INLINE $T gr_tan$F($T x) {
-    $U turns;
-    const $T r = gr_reduce$F(x, &turns);
-    const $T s = gr_sin_part$F(r), c = gr_cos_part$F(r);
-    const $T y = (turns & 1 ? -c : s) / (turns & 1 ? s : c);
+    $T s, c;
+    const $U turns = gr_sin_cos$F(x, &s, &c);
+    const int odd = gr_quarter$F(turns) != 0.0$F;
+    const $T y = (odd ? -c : s) / (odd ? s : c);
     return x == 0.0$F ? x : y;
 }
 """,
@@ -459,20 +469,21 @@ GR_INLINE $T gr_acos$F($T x) {
 """,
     "gr_pow": (
         """
-/* In double; |x|^y by logarithms, then the sign, and where IEEE 754 says 1. */
+/* |x|^y in double, by logarithms; then the sign, and the cases that IEEE 754 names. */
 GR_INLINE float gr_powf(float x, float y) {
-    const double power = y;
-    double size = gr_exp2(power * gr_log2(__builtin_fabs((double)x)));
-    size = (y == 0.0f) | (__builtin_fabsf(x) == 1.0f) ? 1.0 : size;
+    const double base = x, power = y, size = __builtin_fabs(base);
+    double z = gr_exp2(power * gr_log2(size));
+    z = power == 0.0 ? 1.0 : z;
+    z = size == 1.0 ? (power == power ? 1.0 : power) : z;
     /* From 2^25 on every float is even. */
-    const double small = __builtin_fabsf(y) < 0x1p25f ? power : 0.0;
-    const double whole = small + 0x1.8p52;
-    const int odd = (int)gr_bits(whole) & 1, fraction = whole - 0x1.8p52 != small;
-    const uint32_t sign = gr_bitsf(x) & (odd & !fraction ? 0x80000000u : 0);
-    const float z = gr_from_bitsf(gr_bitsf((float)size) | sign);
-    const int refused = (x < 0.0f) & (x > -INFINITY) & fraction;
-    const int unknown = ((x != x) & (y != 0.0f)) | ((y != y) & (x != 1.0f));
-    return refused | unknown ? NAN : z;
+    const double small = __builtin_fabs(power) < 0x1p25 ? power : 0.0;
+    const double shifted = small + 0x1.8p52, whole = shifted - 0x1.8p52;
+    double sign = gr_from_bits(gr_bits(shifted) << 62) != 0.0 ? base : 1.0;
+    sign = whole == small ? sign : 1.0;
+    z = __builtin_copysign(z, sign);
+    const double refused = whole == small ? z : NAN;
+    z = base < 0.0 ? (size < INFINITY ? refused : z) : z;
+    return (float)(base == 1.0 ? 1.0 : z);
 }
 """,
         "",

@@ -88,7 +88,7 @@ class Lowering:
         self.loads: dict[tuple[Section, Address, tuple[Axis, ...]], Tile] = {}
         self.accumulators: list[Accumulator] = []
         self.clean: dict[Tile, frozenset[Axis]] = {}
-        self.stores: list[Store] = []
+        self.stores: dict[Section, list[Store]] = {s: [] for s in Section}
         sizes = {n for s in axes.size.values() if isinstance(s, Dim) for n in s.names}
         self.taken = set(RESERVED) | sizes | {a.name for a in self.axes.values()}
 
@@ -361,15 +361,13 @@ class Lowering:
                     if a in self.axes
                 ),
             )
-        statement = Store(value, address, axes)
-        # In the epilogue every load comes before the first store: updates are in place.
-        (self.stores.append if section is Section.EPILOGUE else self.sections[section].append)(
-            statement
-        )
+        # Every load of a section comes before its first store: updates are in place.
+        self.stores[section].append(Store(value, address, axes))
 
     def finish(self, buffers: Sequence[Buffer]) -> TileKernel:
         """The kernel, with the buffers that it touches in the order of `buffers`."""
-        self.sections[Section.EPILOGUE] += self.stores
+        for section, stores in self.stores.items():
+            self.sections[section] += stores
         touched = {
             s.address.buffer
             for part in self.sections.values()

@@ -139,11 +139,12 @@ class Launch:
 @dataclass(frozen=True)
 class TritonModule:
     """Triton text and how to launch it. `scratch` is what the kernels need besides the program's
-    buffers; its shapes may use `programs`."""
+    buffers; its shapes may use `programs`. `lines` has the node of each line of the text."""
 
     source: str
     launches: tuple[Launch, ...]
     scratch: tuple[Buffer, ...]
+    lines: tuple[Node | None, ...] = ()
 
 
 C_ENTRY = "graphir_run"

@@ -9,7 +9,7 @@ or where its tile does not fit; the next kernel takes it up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphir.errors import BackendError
@@ -18,7 +18,7 @@ from graphir.opdef import Kind
 from graphir.sizes import Dim, evaluate, numel
 
 from .axes import AxisMap, name_axes, varies
-from .bindings import Bindings, identifier
+from .bindings import Bindings, Slot, identifier
 from .blocks import LONG, Walk, makes_products, power_of_two
 from .hoist import hoist
 from .lower import ALIASES, Lowering, Section
@@ -35,7 +35,7 @@ from .program import (
     Role,
 )
 from .tile import TileKernel
-from .verify import verify_program
+from .verify import unsafe_updates, verify_program
 from .views import view
 
 _CHEAP = (Kind.ELEMENTWISE, Kind.MOVEMENT, Kind.SOURCE)
@@ -111,7 +111,6 @@ class _Scheduler:
         while self.slots:
             needed = self._needed()
             attempt = self._best_attempt(needed)
-            self._keep_carried_inputs(attempt, needed)
             self._emit(attempt, needed)
         sizes = sorted(
             {n for node in self.live for s in node.shape if isinstance(s, Dim) for n in s.names}
@@ -201,7 +200,8 @@ class _Scheduler:
         )
 
     def _progress(self, attempt: _Attempt, needed: list[Node]) -> bool:
-        return bool(self._to_write(attempt, needed))
+        held = self._held_back(attempt, needed, set())
+        return bool(self._to_write(attempt, needed, held)[0])
 
     def _collect(self, walk: Walk, needed: list[Node]) -> _Attempt:
         attempt = _Attempt(walk)
@@ -220,7 +220,8 @@ class _Scheduler:
         if node in self.stored:
             # Read only if asked for: a stored node is free, but it fits only walks of its axes.
             attempt.stage[node] = Section.BODY if stream in axes.of[node] else Section.PREAMBLE
-            return None
+            asked = any(slot.node is node for slot in self.slots)
+            return self._foreign(node, walked) if asked else None
         stage = Section.PREAMBLE
         for position, x in enumerate(node.inputs):
             if (node, position) in axes.cuts:
@@ -236,9 +237,9 @@ class _Scheduler:
             return None
         if self._lacks_view(node):
             return f"{axes.cuts[node, 0]}, which its memory's layout does not allow"
-        foreign = [a for a in self._wide(node) if a not in walked]
-        if foreign:
-            return f"its axis of {axes.size[foreign[0]]} is walked by a kernel of its own"
+        foreign = self._foreign(node, walked)
+        if foreign is not None:
+            return foreign
         summed = axes.reduced(node)
         if any(a in walk.grid for a in summed):
             return "it sums over an axis that this kernel's programs share out"
@@ -257,6 +258,13 @@ class _Scheduler:
                 "which is complete only after the pass"
             )
         return self._take_in(node, attempt, stage)
+
+    def _foreign(self, node: Node, walked: set[int | None]) -> str | None:
+        """Why a kernel that walks these axes cannot walk those of `node`."""
+        foreign = [a for a in self._wide(node) if a not in walked]
+        if foreign:
+            return f"its axis of {self.axes.size[foreign[0]]} is walked by a kernel of its own"
+        return None
 
     def _lacks_view(self, node: Node) -> bool:
         """Whether a node only moves what is in memory, but to where no address reaches."""
@@ -290,23 +298,23 @@ class _Scheduler:
 
     # -- what a kernel writes ---------------------------------------------------------------
 
-    def _keep_carried_inputs(self, attempt: _Attempt, needed: list[Node]) -> None:
-        """Leave an in-place update to a later kernel while any later kernel reads the input."""
-        waiting = self._readers_after(attempt, needed)
-        for slot in self.slots:
-            source = slot.carried_from
-            if source is None or source not in waiting or slot.node in self.stored:
-                continue
-            if slot.node in attempt.stage:
-                attempt.refused[slot.node] = (
-                    f"it overwrites {self.memory.names[source]}, which a later kernel still reads"
-                )
-                del attempt.stage[slot.node]
+    def _held_back(self, attempt: _Attempt, needed: list[Node], clashing: set[Slot]) -> set[Slot]:
+        """The updates in place that this kernel must not make: those of inputs that are read
+        later, and `clashing` ones. They are made from scratch memory, by a later kernel."""
+        later = self._read_later(attempt, needed)
+        later.update(slot.node for slot in self.slots if slot.node not in attempt.stage)
+        held = set(clashing)
+        while True:
+            later.update(slot.node for slot in held if slot.node in self.stored)
+            more = {slot for slot in self.slots if slot.carried_from in later} - held
+            if not more:
+                return held
+            held |= more
 
-    def _readers_after(self, attempt: _Attempt, needed: list[Node]) -> set[Node]:
-        """Inputs that the nodes left over depend on, through what is not yet in memory."""
+    def _read_later(self, attempt: _Attempt, needed: list[Node]) -> set[Node]:
+        """What the nodes left over depend on, through what is not yet in memory."""
         stack = [n for n in needed if n in attempt.refused]
-        seen: set[Node] = set()
+        seen = {n for n in stack if n in self.stored}
         while stack:
             for x in stack.pop().inputs:
                 if x not in seen:
@@ -319,7 +327,7 @@ class _Scheduler:
         """What the refused nodes need in memory."""
         wanted: set[Node] = set()
         for node in needed:
-            if node not in attempt.refused:
+            if node not in attempt.refused or node in self.stored:
                 continue
             for position, x in enumerate(node.inputs):
                 if (node, position) in self.axes.cuts:
@@ -333,15 +341,20 @@ class _Scheduler:
                     wanted.add(x)
         return wanted
 
-    def _to_write(self, attempt: _Attempt, needed: list[Node]) -> list[Node]:
-        """Nodes of the attempt that must be in memory afterwards."""
-        outputs = {slot.node for slot in self.slots}
+    def _to_write(
+        self, attempt: _Attempt, needed: list[Node], held: set[Slot]
+    ) -> tuple[dict[Node, list[Buffer]], set[Node]]:
+        """Nodes that the attempt writes, with the outputs for each, and those read again later."""
         later = self._left_over_reads(attempt, needed)
-        return [
-            n
-            for n in needed
-            if n in attempt.stage and (n in outputs or (n in later and n not in self.stored))
-        ]
+        later |= {slot.node for slot in held}
+        later -= self.stored.keys()
+        writes = {}
+        for node in needed:
+            if node in attempt.stage and node not in attempt.refused:
+                buffers = [s.buffer for s in self.slots if s.node is node and s not in held]
+                if buffers or node in later:
+                    writes[node] = buffers
+        return writes, later
 
     def _recomputed(self, node: Node, attempt: _Attempt) -> bool:
         """Whether a later kernel computes `node` again: only ops on what is in memory anyway."""
@@ -358,14 +371,33 @@ class _Scheduler:
         return True
 
     def _emit(self, attempt: _Attempt, needed: list[Node]) -> None:
-        writes = self._to_write(attempt, needed)
-        later = self._left_over_reads(attempt, needed)
-        taken = self._reachable(writes, attempt)
+        clashing: set[Slot] = set()
+        while True:
+            held = self._held_back(attempt, needed, clashing)
+            writes, later = self._to_write(attempt, needed, held)
+            assert writes, "a kernel writes something"
+            lowering, made = self._lowered(attempt, writes, later)
+            scratch = [b for b in made.values() if b.role is Role.SCRATCH]
+            kernel = lowering.finish([*self.memory.buffers, *scratch])
+            unsafe = unsafe_updates(kernel)
+            if not unsafe:
+                break
+            clashing.update(slot for slot in self.slots if slot.buffer.name in unsafe)
+        self.memory.buffers += scratch
+        self.slots = [slot for slot in self.slots if slot in held or slot.node not in writes]
+        self.kernels.append(kernel)
+        self._record(kernel, attempt, needed, held)
+        self.stored.update(made)
+
+    def _lowered(
+        self, attempt: _Attempt, writes: Mapping[Node, list[Buffer]], later: set[Node]
+    ) -> tuple[Lowering, dict[Node, Buffer]]:
+        """The kernel that writes these, and where later kernels find what they read."""
         lowering = Lowering(
             f"{identifier(self.name)}_{len(self.kernels)}",
             attempt.walk,
-            taken,
-            writes,
+            self._reachable(list(writes), attempt),
+            list(writes),
             self.axes,
             self.stored,
             self.machine,
@@ -373,27 +405,15 @@ class _Scheduler:
             self.memory.order,
         )
         made: dict[Node, Buffer] = {}
-        slots, self.slots = self.slots, []
-        for node in writes:
-            mine = [slot for slot in slots if slot.node is node]
-            for slot in mine:
-                lowering.store(node, slot.buffer)
-            if node not in self.stored:
-                whole = [
-                    s.buffer
-                    for s in mine
-                    if s.buffer.role is Role.OUTPUT and s.buffer.binding is Binding.WHOLE
-                ]
-                if whole:
-                    made[node] = whole[0]
-                elif node in later:
-                    made[node] = self.memory.scratch(node)
-                    lowering.store(node, made[node])
-        self.slots = [slot for slot in slots if slot.node not in writes]
-        kernel = lowering.finish(self.memory.buffers)
-        self.kernels.append(kernel)
-        self._record(kernel, attempt, needed)
-        self.stored.update(made)
+        for node, buffers in writes.items():
+            for buffer in buffers:
+                lowering.store(node, buffer)
+                if buffer.role is Role.OUTPUT and buffer.binding is Binding.WHOLE:
+                    made.setdefault(node, buffer)
+            if node in later and node not in made:
+                made[node] = self.memory.scratch(node)
+                lowering.store(node, made[node])
+        return lowering, {n: b for n, b in made.items() if n not in self.stored}
 
     def _reachable(self, writes: list[Node], attempt: _Attempt) -> list[Node]:
         """The taken nodes that what is written needs."""
@@ -411,7 +431,9 @@ class _Scheduler:
             ]
         return sorted(seen, key=lambda n: n.id)
 
-    def _record(self, kernel: TileKernel, attempt: _Attempt, needed: list[Node]) -> None:
+    def _record(
+        self, kernel: TileKernel, attempt: _Attempt, needed: list[Node], held: set[Slot]
+    ) -> None:
         stream = kernel.stream
         how = f"one pass over {stream.size} in blocks of {stream.block}" if stream else "no loop"
         computed = sum(1 for n in kernel.nodes if n.op not in ALIASES and n not in self.stored)
@@ -421,6 +443,12 @@ class _Scheduler:
             if reason is not None and not reason.startswith("it needs"):
                 self.decisions.append(
                     Decision("refused", f"{kernel.name}: %{node.id} = {node.op}", reason)
+                )
+        for slot in self.slots:
+            if slot in held:
+                why = "it is still read, by a later kernel or elsewhere than where it is written"
+                self.decisions.append(
+                    Decision("kept", f"{kernel.name}: {slot.buffer.name}", why)
                 )
 
 

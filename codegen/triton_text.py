@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphir.dtypes import DType
+from graphir.graph import Node
 from graphir.sizes import Dim, Size
 
 from .program import (
@@ -18,6 +19,7 @@ from .program import (
     TritonModule,
 )
 from .spelling import TRITON_ABBREVIATIONS, TRITON_TYPES, bare, spell_triton
+from .lines import node_of
 from .tile import (
     Accumulator,
     Address,
@@ -61,14 +63,18 @@ def print_triton(program: Program) -> TritonModule:
         if any(f"reduce_{name}(" in body for body in bodies)
     )
     source = _HEADER + helpers + "".join("\n\n" + body for body in bodies)
+    marks: list[Node | None] = [None] * (_HEADER + helpers).count("\n")
+    for p in printers:
+        marks += [None, None, *p.marks]
     scratch = tuple(b for p in printers for b in p.scratch)
-    return TritonModule(source, tuple(p.launch() for p in printers), scratch)
+    return TritonModule(source, tuple(p.launch() for p in printers), scratch, tuple(marks))
 
 
 class _KernelPrinter:
     def __init__(self, program: Program, kernel: TileKernel) -> None:
         self.program, self.kernel = program, kernel
         self.lines: list[str] = []
+        self.marks: list[Node | None] = []
         self.depth = 0
         self.split = kernel.stream is not None and not kernel.grid
         self.scratch: list[Buffer] = []
@@ -111,8 +117,9 @@ class _KernelPrinter:
 
     # -- lines ------------------------------------------------------------------------------
 
-    def _line(self, text: str) -> None:
+    def _line(self, text: str, node: Node | None = None) -> None:
         self.lines.append("    " * self.depth + text if text else "")
+        self.marks.append(node)
 
     def text(self) -> str:
         """The kernel's source."""
@@ -159,7 +166,7 @@ class _KernelPrinter:
         kernel = self.kernel
         self._statements(kernel.preamble)
         for acc in kernel.accumulators:
-            self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}")
+            self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}", acc.tile.node)
         stream = kernel.stream
         if stream is not None:
             size = _size(stream.size)
@@ -196,7 +203,7 @@ class _KernelPrinter:
         self.depth += 1
         self._line(f"tl.store({ticket}, 0)")
         for acc in accumulators:
-            self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}")
+            self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}", acc.tile.node)
         self._line("for part in range(0, programs):")
         self.depth += 1
         for acc, buffer in parts.items():
@@ -209,7 +216,7 @@ class _KernelPrinter:
 
     def _statements(self, statements: Sequence[Statement]) -> None:
         for statement in statements:
-            self._line(self._statement(statement))
+            self._line(self._statement(statement), node_of(statement))
 
     def _statement(self, s: Statement) -> str:
         match s:

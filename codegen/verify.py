@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphir.errors import GraphirError
 
-from .program import Program
+from .program import Program, Role
 from .tile import (
     AxisRole,
     Contract,
@@ -34,18 +34,43 @@ def verify_program(program: Program) -> None:
     names = [b.name for b in program.buffers]
     if len(set(names)) != len(names):
         raise KernelError(f"{program.name}: two buffers share a name")
-    ready = {b.name for b in program.buffers if b.role.value == "input"}
+    inputs = {b.name for b in program.buffers if b.role is Role.INPUT}
+    ready, updated = set(inputs), set[str]()
     for kernel in program.kernels:
         verify_kernel(kernel)
-        for statement in kernel.statements():
-            if isinstance(statement, Load) and statement.address.buffer not in ready:
-                raise KernelError(
-                    f"{kernel.name} reads {statement.address.buffer} before it is written"
-                )
-        ready |= {s.address.buffer for s in kernel.statements() if isinstance(s, Store)}
+        for name in {s.address.buffer for s in kernel.statements() if isinstance(s, Load)}:
+            if name not in ready:
+                raise KernelError(f"{kernel.name} reads {name} before it is written")
+            if name in updated:
+                raise KernelError(f"{kernel.name} reads {name} after its update")
+        written = {s.address.buffer for s in kernel.statements() if isinstance(s, Store)}
+        updated |= written & inputs
+        ready |= written
     missing = [name for name in program.outputs if name not in ready]
     if missing:
         raise KernelError(f"{program.name}: no kernel writes {', '.join(missing)}")
+
+
+def unsafe_updates(kernel: TileKernel) -> set[str]:
+    """The buffers whose update in place another block or program may see too early, or make twice.
+
+    An epilogue that one program runs comes after all loads. Elsewhere a buffer may be read only
+    at the elements that are written, by the program and in the block that write them.
+    """
+    unsafe = set()
+    for part, statements in (("body", kernel.body), ("epilogue", kernel.epilogue)):
+        own = [kernel.stream, *kernel.grid] if part == "body" else kernel.grid
+        for s in statements:
+            if not isinstance(s, Store) or not own:
+                continue
+            loads = [
+                x.address
+                for x in kernel.statements()
+                if isinstance(x, Load) and x.address.buffer == s.address.buffer
+            ]
+            if any(x != s.address for x in loads) or (loads and not set(own) <= set(s.axes)):
+                unsafe.add(s.address.buffer)
+    return unsafe
 
 
 def verify_kernel(kernel: TileKernel) -> None:
@@ -55,6 +80,9 @@ def verify_kernel(kernel: TileKernel) -> None:
     defined: set[Tile] = set()
     if sum(a.role is AxisRole.STREAM for a in kernel.axes) > 1:
         raise KernelError(f"{kernel.name} streams two axes")
+    unsafe = unsafe_updates(kernel)
+    if unsafe:
+        raise KernelError(f"{kernel.name} updates {', '.join(sorted(unsafe))} while it is read")
     for part, statements in (
         ("preamble", kernel.preamble),
         ("body", kernel.body),
