@@ -115,7 +115,7 @@ class Blocks:
             extent[max(shared, key=lambda a: extent[a])] //= 2
         if walk.stream is not None and walk.stream in used:
             extent[walk.stream] = 1
-            along = widest(t for t in tiles + products if walk.stream in t)
+            along = widest(t for t in held if walk.stream in t)
             rows = high
             reused = any(n.kind is Kind.CONTRACTION and is_matrix_product(n) for n in nodes)
             most = machine.block_elements if reused else machine.light_elements

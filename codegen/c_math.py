@@ -63,6 +63,16 @@ _POLYNOMIALS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
             7.776274833714181e-13,
         ),
     ),
+    # tanh(x) = x + x³·P(x²), |x| ≤ 0.55: 2^-29.7, 2^-60.6
+    "TANH": (
+        (-0.33333316, 0.13332544, -0.053847548, 0.021050714, -0.006242853),
+        (
+            *(-0.333333333333333, 0.1333333333332658, -0.05396825396373697),
+            *(0.021869488385174198, -0.00886323259016017, 0.003592091915363344),
+            *(-0.001455542099025449, 0.0005884413984329933, -0.0002333736906944788),
+            *(8.330516261623653e-05, -1.9487736435509306e-05),
+        ),
+    ),
     # erf(x) = x + x·P(x²), |x| ≤ 1: 2^-29.4, 2^-56.0
     "ERF": (
         (
@@ -170,16 +180,23 @@ GR_INLINE $T gr_from_bits$F($U u) {
     return x;
 }
 """,
+    "gr_exp_part": """
+/* exp(x) / 2^n, with the whole number n in the last bits of `shifted`. */
+GR_INLINE $T gr_exp_part$F($T x, $T *shifted) {
+    *shifted = x * $LOG2_E + $ROUND;
+    const $T n = *shifted - $ROUND;
+    const $T r = x - n * $LN2_HI - n * $LN2_LO;
+    POLY p(r) EXP;
+    return p * (r * r) + r + 1.0$F;
+}
+""",
     "gr_scaled_exp": """
 /* exp(x) times a power of two, which may leave the normal range: 2^n takes two factors. */
 GR_INLINE $T gr_scaled_exp$F($T x, int power) {
     x = x < $EXP_MIN ? $EXP_MIN : x;
     x = x > $EXP_MAX ? $EXP_MAX : x;
-    const $T shifted = x * $LOG2_E + $ROUND;
-    const $T n = shifted - $ROUND;
-    const $T r = x - n * $LN2_HI - n * $LN2_LO;
-    POLY p(r) EXP;
-    p = p * (r * r) + r + 1.0$F;
+    $T shifted;
+    const $T p = gr_exp_part$F(x, &shifted);
     const $U u = gr_bits$F(shifted) - gr_bits$F($ROUND) + ($U)(2 * $BIAS + power);
     const $U half = u >> 1;
     return p * gr_from_bits$F(half << $MANTISSA) * gr_from_bits$F((u - half) << $MANTISSA);
@@ -212,7 +229,7 @@ GR_INLINE $T gr_exp_less_1$F($T x) {
     POLY p(r) EXP;
     p = p * (r * r) + rest;
     /* Half of 2^n, which does not overflow. */
-    const $T s = gr_from_bits$F((gr_bits$F(shifted) + $BIAS - 1) << $MANTISSA);
+    const $T s = gr_from_bits$F((gr_bits$F(shifted) + ($BIAS - 1)) << $MANTISSA);
     return 2.0$F * (s * r + (s - 0.5$F) + s * p);
 }
 """,
@@ -235,14 +252,13 @@ GR_INLINE $T gr_sigmoid$F($T x) {
 """,
     "gr_tanh": """
 GR_INLINE $T gr_tanh$F($T x) {
-    $T y = __builtin_fabs$F(x);
-    y = y > $TANH_MAX ? $TANH_MAX : y;
-    y = gr_exp_less_1$F(2.0$F * y);
-    const $T whole = y + 2.0$F;
-    const $T t = y / whole;
-    /* What rounding took from `whole`, of which 1/whole is (1 - t)/2. */
-    const $T lost = y - (whole - 2.0$F);
-    return __builtin_copysign$F(t - t * (lost * (0.5$F - 0.5$F * t)), x);
+    const $T a = __builtin_fabs$F(x), square = x * x;
+    POLY p(square) TANH;
+    p = a + a * (square * p);
+    $T shifted;
+    $T e = gr_exp_part$F(2.0$F * (a > $TANH_MAX ? $TANH_MAX : a), &shifted);
+    e = e * gr_from_bits$F((gr_bits$F(shifted) + $BIAS) << $MANTISSA);
+    return __builtin_copysign$F(a < 0.55$F ? p : 1.0$F - 2.0$F / (e + 1.0$F), x);
 }
 """,
     "gr_cosh": """
