@@ -10,7 +10,7 @@ from graphir import dtypes
 from graphir.graph import Graph, Node
 from graphir.sizes import Dim
 
-from .program import ROWS, BatchLoop, Binding, Buffer, Role
+from .program import BATCH, PROGRAMS, ROWS, BatchLoop, Binding, Buffer, Role
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +88,13 @@ def identifier(text: str) -> str:
 def readable_names(graph: Graph) -> Mapping[Node, str]:
     """A C identifier for each input, from the user's names, all different."""
     names: dict[Node, str] = {}
-    taken = {"order"}
+    # Buffers and sizes share one name space.
+    taken = {"order", "first", "last", "start", "step", "steps", ROWS, BATCH, PROGRAMS}
+    taken |= {n for node in graph.live() for s in node.shape if isinstance(s, Dim) for n in s.names}
     for i, node in enumerate(graph.inputs):
         stem = identifier(graph.names.get(node, f"in{i}"))
-        stem = stem if not stem[0].isdigit() else f"in_{stem}"
+        if stem[0].isdigit() or re.fullmatch(r"(out|tmp)\d+", stem):
+            stem = f"in_{stem}"
         name, count = stem, 1
         while name in taken:
             count += 1

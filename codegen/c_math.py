@@ -2,9 +2,7 @@
 vectorises on any machine, without a vector library.
 
 Each function has a float form (`gr_expf`) and a double form (`gr_exp`), printed from one template.
-Infinity, NaN, the sign of zero and gradual underflow are kept.
-
-@ACCURACY@
+Infinity, NaN, the sign of zero and gradual underflow are kept. `ACCURACY` says how exact they are.
 """
 
 from __future__ import annotations
@@ -12,6 +10,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+# The largest error of each function in units of the last place, float and double: for all floats
+# (exp, log, tanh, …: see the tests for samples of the others) and 60 million doubles, with FMA and
+# without. sin, cos and tan: up to 8e8. pow in double is libm's.
+ACCURACY: Mapping[str, tuple[float, float | None]] = {
+    "exp": (1.1, 1.1),
+    "exp2": (1.1, 1.1),
+    "expm1": (1.4, 1.4),
+    "log": (0.9, 0.9),
+    "log2": (1.9, 1.9),
+    "log10": (1.9, 1.9),
+    "log1p": (1.6, 1.6),
+    "sin": (1.6, 1.5),
+    "cos": (1.6, 1.5),
+    "tan": (3.4, 3.0),
+    "tanh": (1.5, 1.5),
+    "sinh": (1.7, 1.7),
+    "cosh": (1.6, 1.6),
+    "sigmoid": (1.9, 1.9),
+    "softplus": (1.8, 1.8),
+    "erf": (1.4, 1.4),
+    "atan": (2.1, 1.8),
+    "asin": (2.0, 2.2),
+    "acos": (1.2, 1.3),
+    "pow": (1.0, None),
+}
 
 # Minimax polynomials by Remez's algorithm in 200-bit arithmetic, in rising order. Coefficients are
 # rounded one by one, from the first on, and the others are fitted again after each.

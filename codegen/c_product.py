@@ -126,7 +126,7 @@ class ProductPrinter:
     def _spans(self, body: Callable[[_Span], None]) -> None:
         axis, lanes, width = self.p.vector, self.p.lanes, self.p.column_block
         base = f"{axis.name}b"
-        in_memory = isinstance(resolve(self.p.right, self.expr.inline), Load)
+        in_memory = self.p.right not in self.p.padded
         if axis.role is not AxisRole.TILE:
             end = extent(axis)
             self.out.line(f"int64_t {base} = 0;")
@@ -281,7 +281,6 @@ class ProductPrinter:
         out, p = self.out, self.p
         axis, lanes = p.vector, p.lanes
         at = f"{axis.name}b"
-        in_memory = {t: isinstance(resolve(t, self.expr.inline), Load) for t in (p.left, p.right)}
         unknown = axis.role is not AxisRole.TILE
         over = axis.block % lanes
         end = extent(axis)
@@ -298,7 +297,7 @@ class ProductPrinter:
                 rest = f"{end} - {at}"
                 self._inner_step(base, rows, column, width, {p.left: rest, p.right: rest})
         elif over:
-            tails = {t: str(over) for t, memory in in_memory.items() if memory}
+            tails = {t: str(over) for t in (p.left, p.right) if t not in p.padded}
             with out.block(""):
                 self._inner_step(base, rows, column, width, tails)
 

@@ -45,7 +45,7 @@ int {entry}(void **buffers, const int64_t *sizes, int64_t first, int64_t last,
     int failed = 0;
     pthread_t *handles = malloc(sizeof(pthread_t) * threads);
     worker_t *workers = malloc(sizeof(worker_t) * threads);
-    call.memory = aligned_alloc(64, (size_t)threads * (KEPT + SCRATCH) + 64);
+    call.memory = aligned_alloc(64, (size_t)threads * (KEPT + SCRATCH) + RESIDENT + 64);
     if (!handles || !workers || !call.memory) failed = 1;
     int32_t started = 1;
     for (int32_t t = 1; t < threads && !failed; t++) {{

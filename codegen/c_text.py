@@ -7,15 +7,18 @@ from contextlib import ExitStack
 
 from graphir.dtypes import float32, float64
 
+from .blocking import lower_loops
 from .c_expr import Expressions, literal, size_text
 from .c_math import math_prelude, used_functions
 from .c_product import ProductPrinter, Writer
 from .c_runtime import ENTRY, RUNTIME
 from .c_vector import vector_prelude
-from .loops import LoopKernel, Nest, Part, lower_loops
+from .loops import LoopKernel, Nest, Part
 from .program import BATCH, C_ENTRY, ROWS, Program
+from .resident import Resident, choose_residents
 from .spelling import C_TYPES, bare, spell_c
 from .tile import Accumulator, Axis, Contract, Load, Map, Reduce, Statement, Store, Tile
+from .views import row_major
 
 _HEADER = """#include <math.h>
 #include <pthread.h>
@@ -32,40 +35,97 @@ _HEADER = """#include <math.h>
 
 def print_c(program: Program) -> str:
     """The C text of a program; its entry is `program.C_ENTRY`."""
-    printers = [
-        _KernelPrinter(program, lower_loops(k, program.machine.vector_bytes))
-        for k in program.kernels
-    ]
+    width = program.machine.vector_bytes
+    plain = [lower_loops(k, width, {}) for k in program.kernels]
+    residents = choose_residents(program, [k.wanted for k in plain])
+    loops = [lower_loops(k, width, residents) for k in program.kernels] if residents else plain
+    printers = [_KernelPrinter(program, k) for k in loops]
     kept = max((p.kept_bytes for p in printers), default=0)
     scratch = max((p.scratch_bytes for p in printers), default=0)
     kernels = "".join("\n" + p.text() for p in printers)
     return (
         _HEADER
         + f"#define KEPT {kept}\n#define SCRATCH {scratch}\n"
+        + f"#define RESIDENT {sum(_resident_bytes(r) for r in residents.values())}\n"
         + math_prelude(used_functions(kernels))
         + vector_prelude(kernels, (float32, float64))
         + kernels
         + RUNTIME
-        + _work(program, printers)
+        + _work(program, printers, list(residents.values()))
         + ENTRY.format(entry=C_ENTRY)
     )
 
 
-def _work(program: Program, printers: Sequence[_KernelPrinter]) -> str:
+def _work(
+    program: Program, printers: Sequence[_KernelPrinter], residents: Sequence[Resident]
+) -> str:
     """What each thread does: the steps, each kernel of a step, barriers between."""
-    lines = ["", "static void work(call_t *call, int32_t thread) {"]
-    lines.append("    const int64_t *sizes = call->sizes;")
-    lines.append("    int32_t threads = call->threads;")
-    lines.append("    char *kept = call->memory + (size_t)thread * KEPT;")
-    lines.append(
-        "    char *scratch = call->memory + (size_t)threads * KEPT + (size_t)thread * SCRATCH;"
-    )
-    lines.append("    for (int64_t step = call->first; step < call->last; step++) {")
-    lines += [f"        {line}" for line in _sizes(program)]
-    for p in printers:
-        lines += [f"        {line}" for line in p.call_lines()]
-    lines += ["    }", "}"]
-    return "\n".join(lines) + "\n"
+    out = Writer()
+    out.line("")
+    with out.block("static void work(call_t *call, int32_t thread)"):
+        out.line("const int64_t *sizes = call->sizes;")
+        out.line("int32_t threads = call->threads;")
+        out.line("char *kept = call->memory + (size_t)thread * KEPT;")
+        out.line(
+            "char *scratch = call->memory + (size_t)threads * KEPT + (size_t)thread * SCRATCH;"
+        )
+        buffers = "call->buffers"
+        if residents:
+            buffers = "places"
+            _move_in(out, program, residents)
+        with out.block("for (int64_t step = call->first; step < call->last; step++)"):
+            for text in _sizes(program):
+                out.line(text)
+            for printer in printers:
+                for text in printer.call_lines(buffers):
+                    out.line(text)
+        if residents:
+            with out.block("if (thread == 0)"):
+                for resident in residents:
+                    _copy(out, program, resident, back=True)
+    return "\n".join(out.lines) + "\n"
+
+
+def _move_in(out: Writer, program: Program, residents: Sequence[Resident]) -> None:
+    """Parameters that keep a layout of their own until the call ends."""
+    out.line(f"void *places[{len(program.buffers)}];")
+    out.line("memcpy(places, call->buffers, sizeof places);")
+    offset = 0
+    for resident in residents:
+        place = "call->memory + (size_t)threads * (KEPT + SCRATCH)"
+        out.line(f"places[{_position(program, resident)}] = {place} + {offset};")
+        offset += _resident_bytes(resident)
+    with out.block("if (thread == 0)"):
+        for resident in residents:
+            _copy(out, program, resident, back=False)
+    out.line("barrier(call);")
+
+
+def _position(program: Program, resident: Resident) -> int:
+    return program.buffers.index(resident.buffer)
+
+
+def _copy(out: Writer, program: Program, resident: Resident, *, back: bool) -> None:
+    """Copy a parameter to its layout, zeros in the padding, or back."""
+    k, kind = _position(program, resident), C_TYPES[resident.buffer.dtype.name]
+    with out.block(""):
+        out.line(f"{kind} *inside = places[{k}], *outside = call->buffers[{k}];")
+        if not back:
+            out.line(f"memset(inside, 0, {_resident_bytes(resident)});")
+        names = [f"d{d}" for d in range(len(resident.shape))]
+        with ExitStack() as loops:
+            for name, count in zip(names, resident.shape, strict=True):
+                head = f"for (int64_t {name} = 0; {name} < {count}; {name}++)"
+                loops.enter_context(out.block(head))
+            own = row_major(resident.shape)
+            there = " + ".join(f"{n} * {s}" for n, s in zip(names, resident.strides, strict=True))
+            here = " + ".join(f"{n} * {s}" for n, s in zip(names, own, strict=True))
+            pair = (f"outside[{here}]", f"inside[{there}]")
+            out.line(f"{pair[0]} = {pair[1]};" if back else f"{pair[1]} = {pair[0]};")
+
+
+def _resident_bytes(resident: Resident) -> int:
+    return _aligned(resident.elements * resident.buffer.dtype.itemsize)
 
 
 def _sizes(program: Program) -> list[str]:
@@ -136,10 +196,10 @@ class _KernelPrinter(Writer):
             if not acc.tile.axes:
                 self.line(f"*{self._kept_pointer(acc)} = {acc.tile.name};")
 
-    def call_lines(self) -> list[str]:
+    def call_lines(self, buffers: str) -> list[str]:
         """The lines that run this kernel within a step."""
         name, kernel = self.kernel.name, self.kernel
-        arguments = "call->buffers, sizes, step"
+        arguments = f"{buffers}, sizes, step"
         if kernel.grid:
             return self._grid_lines(arguments)
         lines = ["{"]

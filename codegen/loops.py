@@ -4,12 +4,12 @@ which order the loops run. Lowered from the tile IR; the C printer only spells i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 
 from graphir.sizes import Dim, Size
 
-from .products import Product, load_stride, plan_product, resolve
+from .products import Product
 from .tile import (
     Address,
     Axis,
@@ -98,7 +98,13 @@ class Part:
 
 @dataclass(eq=False)
 class LoopKernel:
-    """A kernel for the C target. `kept` holds the accumulators' arrays."""
+    """A kernel for the C target.
+
+    Attributes:
+        kept: the accumulators' arrays.
+        wanted: for each buffer that a product reads by vectors the orders of its dimensions,
+            slowest first, in which it would be read without a copy.
+    """
 
     kernel: TileKernel
     preamble: Part
@@ -106,6 +112,7 @@ class LoopKernel:
     epilogue: Part
     kept: dict[Tile, Array]
     vector_bytes: int
+    wanted: dict[str, set[tuple[int, ...]]] = field(default_factory=dict)
 
     def arrays(self) -> dict[Tile, Array]:
         """All arrays by tile."""
@@ -113,108 +120,20 @@ class LoopKernel:
         return {t: a for p in parts for t, a in p.arrays.items()} | self.kept
 
 
-def lower_loops(kernel: TileKernel, vector_bytes: int) -> LoopKernel:
-    """The loop nests of a tile kernel, for vectors of so many bytes."""
-    kept = {acc.tile: _array(acc.tile, acc.tile.axes, vector_bytes) for acc in kernel.accumulators}
+def build_loops(kernel: TileKernel, vector_bytes: int) -> LoopKernel:
+    """The loop nests of a tile kernel, its contractions not yet blocked."""
+    kept = {
+        acc.tile: padded_array(acc.tile, acc.tile.axes, vector_bytes) for acc in kernel.accumulators
+    }
     preamble = _Builder({}, kept, vector_bytes).build(kernel.preamble, _used_in(kernel.body))
     body = _Builder(preamble.inline, kept, vector_bytes).build(kernel.body, frozenset())
     epilogue = _Builder({}, kept, vector_bytes).build(kernel.epilogue, frozenset())
-    made = LoopKernel(kernel, preamble, body, epilogue, kept, vector_bytes)
-    inline = dict(preamble.inline)
-    for part in (preamble, body, epilogue):
-        inline.update(part.inline)
-        # What does not change along the stream is copied once, before it.
-        early = preamble if part is body else part
-        _Blocking(made, part, early, inline).run()
-    arrays = made.arrays()
-    for part in (preamble, body, epilogue):
-        for nest in part.nests:
-            if nest.product is None:
-                nest.axes = loop_order(nest, arrays, inline)
-    return made
+    return LoopKernel(kernel, preamble, body, epilogue, kept, vector_bytes)
 
 
-def _array(tile: Tile, axes: tuple[Axis, ...], vector_bytes: int) -> Array:
+def padded_array(tile: Tile, axes: tuple[Axis, ...], vector_bytes: int) -> Array:
+    """An array whose fastest extent is whole vectors."""
     return Array(tile, axes, vector_bytes // tile.dtype.itemsize)
-
-
-class _Blocking:
-    """Chooses the form of each contraction of a part, and the copies that it needs."""
-
-    def __init__(
-        self, made: LoopKernel, part: Part, early: Part, inline: Mapping[Tile, Statement]
-    ) -> None:
-        self.made, self.part, self.early, self.inline = made, part, early, inline
-        self.arrays = made.arrays()
-        self.packs: dict[tuple[Tile, tuple[Axis, ...]], Tile] = {}
-
-    def run(self) -> None:
-        """Fill in `Nest.product` wherever a contraction has a blocked form."""
-        placed: list[Nest] = []
-        for nest in self.part.nests:
-            first = nest.statements[0]
-            if isinstance(first, Contract):
-                nest.product = self._plan(first, placed)
-            placed.append(nest)
-        self.part.nests = placed
-
-    def _plan(self, s: Contract, placed: list[Nest]) -> Product | None:
-        lanes = self.made.vector_bytes // max(s.out.dtype.itemsize, 1)
-        widest = max((a.block for a in (*s.a.axes, *s.b.axes)), default=1)
-        while lanes > 4 and lanes >= 2 * widest:
-            lanes //= 2
-        product = plan_product(s, lanes, self._stride, self._out_stride, self._packable)
-        if product is None:
-            return None
-        if s.into is not None:
-            self.made.kept[s.out] = _array(s.out, product.out_order, self.made.vector_bytes)
-        sides = {"right": product.right, "left": product.left}
-        for side in ("right", "left") if product.inner else ("right",):
-            tile = sides[side]
-            if not self._direct(tile, product):
-                sides[side] = self._pack(tile, product, placed)
-        return replace(product, left=sides["left"], right=sides["right"])
-
-    def _stride(self, tile: Tile, axis: Axis) -> int | None:
-        found = resolve(tile, self.inline)
-        if isinstance(found, Load):
-            return load_stride(found.address.terms, axis)
-        if found is None or found not in self.arrays:
-            return None
-        return self.arrays[found].strides().get(axis, 0)
-
-    def _out_stride(self, tile: Tile, axis: Axis) -> int | None:
-        if tile in self.made.kept:
-            return None
-        return self.arrays[tile].strides().get(axis, 0) if tile in self.arrays else None
-
-    def _varies(self, tile: Tile) -> bool:
-        return any(a.role is AxisRole.STREAM for a in tile.axes)
-
-    def _packable(self, tile: Tile) -> bool:
-        """What is computed once may be copied; rows may not, for that would cost a pass."""
-        return not self._varies(tile)
-
-    def _direct(self, tile: Tile, product: Product) -> bool:
-        """Whether the operand is read where it lies: in order, and without a ragged end."""
-        if self._stride(tile, product.vector) != 1:
-            return False
-        whole = product.vector.block % product.lanes == 0
-        found = resolve(tile, self.inline)
-        return whole or self._varies(tile) or not isinstance(found, Load)
-
-    def _pack(self, tile: Tile, product: Product, placed: list[Nest]) -> Tile:
-        layout = (*(a for a in tile.axes if a is not product.vector), product.vector)
-        key = (tile, layout)
-        if key not in self.packs:
-            packed = Tile(f"{tile.name}_packed{len(self.packs)}", tile.axes, tile.dtype, tile.node)
-            self.packs[key] = packed
-            array = _array(packed, layout, self.made.vector_bytes)
-            self.early.arrays[packed] = array
-            self.arrays[packed] = array
-            nest = Nest(tile.axes, [Map(packed, "copy", (tile,))])
-            (placed if self.early is self.part else self.early.nests).append(nest)
-        return self.packs[key]
 
 
 def _used_in(statements: Sequence[Statement]) -> frozenset[Tile]:
@@ -358,7 +277,7 @@ class _Builder:
                 if isinstance(x, Tile) and x in self.home:
                     needed[x] = None
         return {
-            t: _array(t, _layout(t.axes), self.vector_bytes)
+            t: padded_array(t, _layout(t.axes), self.vector_bytes)
             for t in needed
             if t not in self.accumulators
         }

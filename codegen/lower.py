@@ -43,6 +43,7 @@ auto break case char const default do double enum extern float goto inline int l
 restrict short signed sizeof static struct switch typedef union unsigned void volatile
 tl triton libdevice pid programs rows batch first last step start steps block base count
 exp log sin cos tan sqrt pow tanh order n m sizes buffers kept scratch begin end call
+final part reduce_maximum reduce_minimum
 """
 # Words of either target, and names that the printers give to what is not a tile.
 RESERVED = frozenset(keyword.kwlist) | frozenset(_WORDS.split())
@@ -104,7 +105,8 @@ class Lowering:
         base = self.names.get(node) if node is not None else None
         stem = base or (f"{prefix}{node.id}" if node is not None else prefix)
         name, count = stem, 1
-        while name in self.taken:
+        # Buffers are passed as pointers of such names.
+        while name in self.taken or name.endswith("_ptr"):
             count += 1
             name = f"{stem}_{count}"
         self.taken.add(name)
@@ -146,6 +148,8 @@ class Lowering:
         return self._load(x, place, self.map.ports[node, position], section)
 
     def _load(self, node: Node, place: View, walked: Sequence[int], section: Section) -> Tile:
+        if section is Section.BODY and self.walk.stream not in walked:
+            section = Section.PREAMBLE
         terms, offset = [], place.offset
         for dim, a in zip(place.dims, walked, strict=True):
             if dim.stride == 0:

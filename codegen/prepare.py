@@ -6,8 +6,8 @@ from math import prod
 
 from graphir import dtypes
 from graphir.graph import Graph, Node
-from graphir.ops.elementwise import zeros_like
 from graphir.opdef import Kind
+from graphir.ops.elementwise import zeros_like
 from graphir.rewrite import rebuild, simplify
 from graphir.sizes import Dim, Shape
 from graphir.value import Value
@@ -106,11 +106,7 @@ def _unheld(shape: Shape, machine: Machine) -> list[int]:
     """The places in `shape` that no tile can hold whole."""
     known = [s for s in shape if isinstance(s, int)]
     crowded = prod(known) > machine.tile_limit
-    return [
-        i
-        for i, s in enumerate(shape)
-        if isinstance(s, Dim) or (crowded and s >= LONG)
-    ]
+    return [i for i, s in enumerate(shape) if isinstance(s, Dim) or (crowded and s >= LONG)]
 
 
 def _one_by_one(new: Graph, node: Node, operand: Node, machine: Machine) -> Node | None:

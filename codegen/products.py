@@ -36,6 +36,7 @@ class Product:
         outside: loops around everything, from the outermost.
         summed: the summed axes other than `vector`, from the outermost.
         left: the operand that varies along `rows`; `right` along `vector` and `columns`.
+        padded: the operands of which whole vectors may be read, with zeros beyond the end.
         chains: independent partial sums over the innermost summed axis, to hide latency.
     """
 
@@ -52,6 +53,7 @@ class Product:
     left: Tile
     right: Tile
     chains: int
+    padded: frozenset[Tile] = frozenset()
 
     @property
     def out_order(self) -> tuple[Axis, ...]:

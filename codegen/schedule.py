@@ -447,9 +447,7 @@ class _Scheduler:
         for slot in self.slots:
             if slot in held:
                 why = "it is still read, by a later kernel or elsewhere than where it is written"
-                self.decisions.append(
-                    Decision("kept", f"{kernel.name}: {slot.buffer.name}", why)
-                )
+                self.decisions.append(Decision("kept", f"{kernel.name}: {slot.buffer.name}", why))
 
 
 def _repeats(node: Node, axes: AxisMap) -> bool:

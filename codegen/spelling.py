@@ -11,9 +11,9 @@ from graphir.dtypes import DType
 class Spelling:
     """Templates over the arguments `{0}`, `{1}`, …
 
-    `c` may use `{f}`, the suffix of libm's functions for the type ("f" for float32). `triton64`
-    and the `_int` templates stand in for `triton` and `c` where those types are spelled
-    differently.
+    `c` may use `{f}`, the suffix of a function's name for the type ("f" for float32); the `gr_`
+    functions are `c_math`'s. The `64` and `_int` templates stand in for `triton` and `c` where
+    those types are spelled differently.
     """
 
     c: str
@@ -21,14 +21,15 @@ class Spelling:
     triton64: str | None = None
     c_int: str | None = None
     triton_int: str | None = None
+    c64: str | None = None
 
 
 def _infix(symbol: str, triton: str | None = None) -> Spelling:
     return Spelling(f"({{0}} {symbol} {{1}})", f"({{0}} {triton or symbol} {{1}})")
 
 
-def _libm(name: str, triton: str, triton64: str | None = None) -> Spelling:
-    return Spelling(name + "{f}({0})", triton + "({0})", triton64 and triton64 + "({0})")
+def _function(c: str, triton: str, triton64: str | None = None) -> Spelling:
+    return Spelling(c + "{f}({0})", triton + "({0})", triton64 and triton64 + "({0})")
 
 
 _NAN_ALL = "propagate_nan=tl.PropagateNan.ALL"
@@ -40,11 +41,12 @@ SPELLINGS: dict[str, Spelling] = {
     # Triton's plain division of float32 is approximate.
     "div": Spelling("({0} / {1})", "tl.div_rn({0}, {1})", "({0} / {1})"),
     "pow": Spelling(
-        "pow{f}({0}, {1})",
+        "gr_powf({0}, {1})",
         "libdevice.pow({0}, {1})",
         None,
         "llround(pow((double){0}, (double){1}))",
         "libdevice.rint(libdevice.pow({0}.to(tl.float64), {1}.to(tl.float64)))",
+        "pow({0}, {1})",
     ),
     "neg": Spelling("(-{0})", "(-{0})"),
     "abs": Spelling("fabs{f}({0})", "tl.abs({0})", None, "({0} < 0 ? -{0} : {0})"),
@@ -55,19 +57,19 @@ SPELLINGS: dict[str, Spelling] = {
         None,
         "tl.where({0} > 0, 1, tl.where({0} < 0, -1, {0}))",
     ),
-    "exp": _libm("exp", "tl.exp"),
-    "expm1": _libm("expm1", "libdevice.expm1"),
-    "log": _libm("log", "tl.log"),
-    "log1p": _libm("log1p", "libdevice.log1p"),
-    "sqrt": _libm("sqrt", "tl.sqrt_rn", "tl.sqrt"),
-    "sin": _libm("sin", "tl.sin"),
-    "cos": _libm("cos", "tl.cos"),
-    "tanh": _libm("tanh", "libdevice.tanh"),
-    "sinh": _libm("sinh", "libdevice.sinh"),
-    "cosh": _libm("cosh", "libdevice.cosh"),
-    "sigmoid": Spelling("(1 / (1 + exp{f}(-{0})))", "(1.0 / (1.0 + tl.exp(-{0})))"),
+    "exp": _function("gr_exp", "tl.exp"),
+    "expm1": _function("gr_expm1", "libdevice.expm1"),
+    "log": _function("gr_log", "tl.log"),
+    "log1p": _function("gr_log1p", "libdevice.log1p"),
+    "sqrt": _function("sqrt", "tl.sqrt_rn", "tl.sqrt"),
+    "sin": _function("gr_sin", "tl.sin"),
+    "cos": _function("gr_cos", "tl.cos"),
+    "tanh": _function("gr_tanh", "libdevice.tanh"),
+    "sinh": _function("gr_sinh", "libdevice.sinh"),
+    "cosh": _function("gr_cosh", "libdevice.cosh"),
+    "sigmoid": Spelling("gr_sigmoid{f}({0})", "(1.0 / (1.0 + tl.exp(-{0})))"),
     "softplus": Spelling(
-        "(({0} > 0 ? {0} : 0) + log1p{f}(exp{f}(-fabs{f}({0}))))",
+        "gr_softplus{f}({0})",
         "(tl.where({0} > 0, {0}, 0.0) + libdevice.log1p(tl.exp(-tl.abs({0}))))",
     ),
     # A comparison that is false for NaN, so that NaN comes through.
@@ -139,7 +141,11 @@ TRITON_ABBREVIATIONS = {
 def spell_c(op: str, out: DType, operand: DType, *args: str) -> str:
     """The C expression of `op`; `operand` is the type that it computes in."""
     row = SPELLINGS[op]
-    template = row.c_int if row.c_int and not operand.is_float else row.c
+    template = row.c
+    if row.c64 and operand.name == "float64":
+        template = row.c64
+    if row.c_int and not operand.is_float:
+        template = row.c_int
     suffix = "" if operand.name == "float64" else "f"
     kind = C_TYPES[out.name]
     if op == "cast" and out.kind == "b":

@@ -8,6 +8,7 @@ from graphir.dtypes import DType
 from graphir.graph import Node
 from graphir.sizes import Dim, Size
 
+from .lines import node_of
 from .program import (
     BATCH,
     PROGRAMS,
@@ -19,7 +20,6 @@ from .program import (
     TritonModule,
 )
 from .spelling import TRITON_ABBREVIATIONS, TRITON_TYPES, bare, spell_triton
-from .lines import node_of
 from .tile import (
     Accumulator,
     Address,

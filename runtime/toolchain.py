@@ -22,16 +22,16 @@ from graphir.runtime.cache import DiskCache, digest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Sums may be reordered, but NaN and infinity keep their meaning: never -ffast-math.
+# NaN, infinity and the sign of zero keep their meaning: never -ffast-math. A sum is reordered only
+# where the text says so, in an `omp simd reduction`.
 DEFAULT_FLAGS: tuple[str, ...] = (
     "-O3",
     "-march=native",
     "-mprefer-vector-width=512",
     "-fno-math-errno",
     "-fno-trapping-math",
-    "-fno-signed-zeros",
-    "-fassociative-math",
     "-ffp-contract=fast",
+    "-fopenmp-simd",
     "-shared",
     "-fPIC",
     "-std=gnu11",

@@ -1,0 +1,135 @@
+"""Blocked contractions of the C target: the form of each, and the copies that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .loops import LoopKernel, Nest, Part, build_loops, loop_order, padded_array
+from .products import Product, load_stride, plan_product, resolve
+from .resident import Resident, relayout
+from .tile import Axis, AxisRole, Contract, Load, Map, Statement, Tile, TileKernel
+
+
+def lower_loops(
+    kernel: TileKernel, vector_bytes: int, residents: Mapping[str, Resident]
+) -> LoopKernel:
+    """The loop nests of a tile kernel, for vectors of so many bytes.
+
+    Args:
+        residents: buffers that lie in the call's own memory, in another layout.
+    """
+    made = build_loops(relayout(kernel, residents), vector_bytes)
+    inline = dict(made.preamble.inline)
+    parts = (made.preamble, made.body, made.epilogue)
+    for part in parts:
+        inline.update(part.inline)
+        # What does not change along the stream is copied once, before it.
+        early = made.preamble if part is made.body else part
+        _Blocking(made, part, early, inline, residents).run()
+    arrays = made.arrays()
+    for part in parts:
+        for nest in part.nests:
+            if nest.product is None:
+                nest.axes = loop_order(nest, arrays, inline)
+    return made
+
+
+class _Blocking:
+    """Chooses the form of each contraction of a part, and the copies that it needs."""
+
+    def __init__(
+        self,
+        made: LoopKernel,
+        part: Part,
+        early: Part,
+        inline: Mapping[Tile, Statement],
+        residents: Mapping[str, Resident],
+    ) -> None:
+        self.residents = residents
+        self.made, self.part, self.early, self.inline = made, part, early, inline
+        self.arrays = made.arrays()
+        self.packs: dict[tuple[Tile, tuple[Axis, ...]], Tile] = {}
+
+    def run(self) -> None:
+        """Fill in `Nest.product` wherever a contraction has a blocked form."""
+        placed: list[Nest] = []
+        for nest in self.part.nests:
+            first = nest.statements[0]
+            if isinstance(first, Contract):
+                nest.product = self._plan(first, placed)
+            placed.append(nest)
+        self.part.nests = placed
+
+    def _plan(self, s: Contract, placed: list[Nest]) -> Product | None:
+        lanes = self.made.vector_bytes // max(s.out.dtype.itemsize, 1)
+        widest = max((a.block for a in (*s.a.axes, *s.b.axes)), default=1)
+        while lanes > 4 and lanes >= 2 * widest:
+            lanes //= 2
+        product = plan_product(s, lanes, self._stride, self._out_stride, self._packable)
+        if product is None:
+            return None
+        if s.into is not None:
+            self.made.kept[s.out] = padded_array(s.out, product.out_order, self.made.vector_bytes)
+        sides = {"right": product.right, "left": product.left}
+        for side in ("right", "left") if product.inner else ("right",):
+            tile = sides[side]
+            self._want(tile, product)
+            if not self._direct(tile, product):
+                sides[side] = self._pack(tile, product, placed)
+        padded = frozenset(t for t in sides.values() if self._padded(t))
+        return replace(product, left=sides["left"], right=sides["right"], padded=padded)
+
+    def _stride(self, tile: Tile, axis: Axis) -> int | None:
+        found = resolve(tile, self.inline)
+        if isinstance(found, Load):
+            return load_stride(found.address.terms, axis)
+        if found is None or found not in self.arrays:
+            return None
+        return self.arrays[found].strides().get(axis, 0)
+
+    def _out_stride(self, tile: Tile, axis: Axis) -> int | None:
+        if tile in self.made.kept:
+            return None
+        return self.arrays[tile].strides().get(axis, 0) if tile in self.arrays else None
+
+    def _varies(self, tile: Tile) -> bool:
+        return any(a.role is AxisRole.STREAM for a in tile.axes)
+
+    def _packable(self, tile: Tile) -> bool:
+        """What is computed once may be copied; rows may not, for that would cost a pass."""
+        return not self._varies(tile)
+
+    def _direct(self, tile: Tile, product: Product) -> bool:
+        """Whether the operand is read where it lies: in order, and without a ragged end."""
+        if self._stride(tile, product.vector) != 1:
+            return False
+        whole = product.vector.block % product.lanes == 0
+        return whole or self._varies(tile) or self._padded(tile)
+
+    def _padded(self, tile: Tile) -> bool:
+        """Whether whole vectors may be read: beyond the end there are zeros."""
+        found = resolve(tile, self.inline)
+        return not isinstance(found, Load) or found.address.buffer in self.residents
+
+    def _want(self, tile: Tile, product: Product) -> None:
+        """Note the order of dimensions in which a buffer would be read without a copy."""
+        found = resolve(tile, self.inline)
+        if isinstance(found, Load) and not self._varies(tile):
+            walked = [t.axis for t in found.address.terms]
+            dims = [d for d, a in enumerate(walked) if a is not product.vector]
+            dims += [d for d, a in enumerate(walked) if a is product.vector]
+            self.made.wanted.setdefault(found.address.buffer, set()).add(tuple(dims))
+
+    def _pack(self, tile: Tile, product: Product, placed: list[Nest]) -> Tile:
+        layout = (*(a for a in tile.axes if a is not product.vector), product.vector)
+        key = (tile, layout)
+        if key not in self.packs:
+            packed = Tile(f"{tile.name}_packed{len(self.packs)}", tile.axes, tile.dtype, tile.node)
+            self.packs[key] = packed
+            array = padded_array(packed, layout, self.made.vector_bytes)
+            self.early.arrays[packed] = array
+            self.arrays[packed] = array
+            nest = Nest(tile.axes, [Map(packed, "copy", (tile,))])
+            (placed if self.early is self.part else self.early.nests).append(nest)
+        return self.packs[key]
