@@ -107,7 +107,7 @@ class _KernelPrinter:
             self.kernel.name,
             (*(b.name for b in buffers), *scalars),
             grid,
-            num_warps=8 if widest > 4096 else 4,
+            num_warps=8 if widest >= 4096 else 4,
             num_stages=2,
             signature=signature,
         )
