@@ -241,7 +241,8 @@ class _Builder:
                 raise AssertionError(f"{s!r} is not placed in a nest")
         wanted = frozenset(axes)
         ready = max((self._ready(t, wanted) for t in operands(s)), default=0)
-        alone = isinstance(s, Contract)
+        # A load that must be done before a store shares no loops with it.
+        alone = isinstance(s, (Contract, Load))
         place = None
         if not alone:
             place = next(
