@@ -1,6 +1,7 @@
 # Each target makes .venv and installs what it needs by itself.
 #   make test PYTEST_ARGS="-k softmax -x"      passes options on to pytest
 #   make demo DEMO_ARGS="--seed 3"             passes options on to the demo
+#   make bench BENCH_ARGS="--only ridge"       passes options on to the benchmark
 #   make test PYTHON=python3.12 JOBS=4         picks the interpreter, the number of test workers
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ DEMO_ARGS ?=
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo mnist test lint format clean
+.PHONY: help install demo mnist bench test lint format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | \
@@ -30,6 +31,9 @@ demo: $(STAMP)  ## train house-price models; pictures and kernels go to out/hous
 
 mnist: $(STAMP)  ## train softmax regression on hand-written digits
 	$(BIN)/python examples/mnist_softmax.py $(MNIST_ARGS)
+
+bench: $(VENV)/.bench  ## time graphir and its peers; BENCH_ARGS="--quick" ends within two minutes
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -P -m pytest -n $(JOBS) $(PYTEST_ARGS)
@@ -61,4 +65,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install --quiet "$(TORCH)" -c constraints.txt
 	$(PIP) install --quiet -e ".[test,lint,draw]" -c constraints.txt
+	@touch $@
+
+# The peers are no dependencies of graphir: only the benchmark installs them.
+$(VENV)/.bench: $(STAMP)
+	$(PIP) install --quiet -e ".[bench]" -c constraints.txt
 	@touch $@

@@ -151,6 +151,13 @@ def _relation(node: Node, position: int) -> tuple[list[tuple[int, int | str]], s
     return every, None
 
 
+def in_memory(node: Node) -> bool:
+    """Whether a node is an argument, or only moves the elements of one."""
+    while node.op in ("broadcast", "permute", "reshape", "slice", "embed"):
+        node = node.inputs[0]
+    return node.op == "input"
+
+
 def varies(x: Node, dim: int) -> bool:
     """Whether a dimension holds anything but repeats, which run along any axis.
 
@@ -172,26 +179,31 @@ def name_axes(graph: Graph) -> AxisMap:
         labels: dict[str, int] = {}
         for position, x in enumerate(node.inputs):
             pairs, reason = _relation(node, position)
-            port = [-1] * x.ndim
+            marks = [-1] * x.ndim
             for i, place in pairs:
                 if isinstance(place, int):
-                    port[i] = dims[node][place]
+                    marks[i] = dims[node][place]
                 else:
                     if place not in labels:
                         # A summed label belongs to the node as its own dimensions do.
                         labels[place] = classes.new(node)
                         sizes[labels[place]] = x.shape[i]
-                    port[i] = labels[place]
-            if reason is None:
-                joined = [(dims[x][i], c) for i, c in enumerate(port) if c >= 0 and varies(x, i)]
-                folded = classes.union_all(joined)
-                if folded is not None:
-                    reason = f"two dimensions of {folded!r} would run along one axis"
+                    marks[i] = labels[place]
             if reason is not None:
                 cuts[node, position] = reason
-            elif node.op == "reshape":
-                port = list(dims[x])
-            ports[node, position] = tuple(port)
+            ports[node, position] = tuple(marks)
+    # A cut costs nothing where the operand is in memory anyway, so such edges come last.
+    for node, position in sorted(ports, key=lambda edge: in_memory(edge[0].inputs[edge[1]])):
+        if (node, position) in cuts:
+            continue
+        x, port = node.inputs[position], ports[node, position]
+        joined = [(dims[x][i], c) for i, c in enumerate(port) if c >= 0 and varies(x, i)]
+        folded = classes.union_all(joined)
+        if folded is not None:
+            cuts[node, position] = f"two dimensions of {folded!r} would run along one axis"
+        elif node.op == "reshape":
+            # The dimensions of 1 that it drops have axes too.
+            ports[node, position] = dims[x]
     find = classes.find
     return AxisMap(
         {n: tuple(find(d) for d in axes) for n, axes in dims.items()},

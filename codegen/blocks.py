@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import TypeVar
 
 from graphir.graph import Node
 from graphir.opdef import Kind
-from graphir.sizes import Dim
+from graphir.sizes import Dim, Size
 
 from .axes import AxisMap
 from .machine import Machine
 from .tile import Axis, AxisRole
 
+Place = TypeVar("Place")
 LONG = 64  # an axis shorter than this is held whole wherever a tile can hold it
-_AXIS_NAMES = "ijklopqruv"
+_AXIS_NAMES = "ijkloprv"  # without q and u, which the C text of a product counts by
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,24 @@ def makes_products(node: Node, machine: Machine) -> bool:
 def power_of_two(x: int) -> int:
     """The smallest power of two that is at least `x`."""
     return 1 << max(0, x - 1).bit_length()
+
+
+def held(size: int, machine: Machine) -> int:
+    """How many elements a tile has along an axis of this size that it holds whole."""
+    return power_of_two(size) if machine.padded else size
+
+
+def unheld(sizes: Mapping[Place, Size], machine: Machine) -> set[Place]:
+    """Which dimensions a tile cannot hold whole: those of unknown size and, where the others are
+    too many elements, all long ones, then the longest that are left."""
+    found = {p for p, s in sizes.items() if isinstance(s, Dim)}
+    known = {p: held(s, machine) for p, s in sizes.items() if isinstance(s, int)}
+    if prod(known.values()) > machine.tile_limit:
+        found.update(p for p in known if known[p] >= LONG)
+    rest = sorted(known.keys() - found, key=known.__getitem__)
+    while prod(known[p] for p in rest) > machine.tile_limit:
+        found.add(rest.pop())
+    return found
 
 
 @dataclass

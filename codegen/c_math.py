@@ -11,28 +11,29 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# The largest error of each function in units of the last place, float and double: for all floats
-# (exp, log, tanh, …: see the tests for samples of the others) and 60 million doubles, with FMA and
-# without. sin, cos and tan: up to 8e8. pow in double is libm's.
+# A bound on each function's error in units of the last place, float and double. Measured, with FMA
+# and without: one float in 17 or more (with FMA, all for exp, log and tanh) and doubles over 60
+# million. sin and cos (and tan alike): up to 8e8; from there to 2^50 the error is 4 units of 1's
+# last place with FMA, and without it grows in proportion to x, to 0.06. pow in double is libm's.
 ACCURACY: Mapping[str, tuple[float, float | None]] = {
     "exp": (1.1, 1.1),
     "exp2": (1.1, 1.1),
     "expm1": (1.4, 1.4),
-    "log": (0.9, 0.9),
-    "log2": (1.9, 1.9),
-    "log10": (1.9, 1.9),
+    "log": (1.0, 1.0),
+    "log2": (2.0, 2.0),
+    "log10": (2.0, 2.0),
     "log1p": (1.6, 1.6),
     "sin": (1.6, 1.5),
     "cos": (1.6, 1.5),
-    "tan": (3.4, 3.0),
+    "tan": (3.5, 3.1),
     "tanh": (1.5, 1.5),
     "sinh": (1.7, 1.7),
     "cosh": (1.6, 1.6),
-    "sigmoid": (1.9, 1.9),
+    "sigmoid": (2.0, 2.0),
     "softplus": (1.8, 1.8),
-    "erf": (1.4, 1.4),
-    "atan": (2.1, 1.8),
-    "asin": (2.0, 2.2),
+    "erf": (1.5, 1.5),
+    "atan": (2.2, 1.9),
+    "asin": (2.0, 2.3),
     "acos": (1.2, 1.3),
     "pow": (1.0, None),
 }

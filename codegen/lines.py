@@ -31,24 +31,27 @@ def c_lines(text: str, program: Program) -> tuple[Node | None, ...]:
     """The node of each line of C text, by the names of the kernels' tiles."""
     known: dict[str, Node] = {}
     found: list[Node | None] = []
+    inside: list[bool] = []
     for line in text.split("\n"):
-        kernel = _entered(line, program.kernels)
-        if kernel is not None:
-            known = _names(kernel) if kernel else {}
+        # A function begins at the margin; helpers belong to no kernel.
+        if line[:1].isalpha() and line.rstrip().endswith("{"):
+            known = _names(_entered(line, program.kernels))
         found.append(_named(line, known))
-    return tuple(_filled(text.split("\n"), found))
+        inside.append(bool(known))
+    return tuple(_filled(text.split("\n"), found, inside))
 
 
-def _entered(line: str, kernels: Sequence[TileKernel]) -> TileKernel | bool | None:
-    """The kernel whose function starts here; False at a function of none, None inside one."""
-    if not line[:1].isalpha() or not line.rstrip().endswith("{"):
-        return None
+def _entered(line: str, kernels: Sequence[TileKernel]) -> TileKernel | None:
+    """The kernel whose function starts on this line."""
     starts = [k for k in kernels if re.search(rf"\b{re.escape(k.name)}_[a-z]+\w*\(", line)]
-    return max(starts, key=lambda k: len(k.name)) if starts else False
+    return max(starts, key=lambda k: len(k.name)) if starts else None
 
 
-def _names(kernel: TileKernel) -> dict[str, Node]:
-    found = {}
+def _names(kernel: TileKernel | None) -> dict[str, Node]:
+    """By the names of its tiles, what a kernel computes."""
+    found: dict[str, Node] = {}
+    if kernel is None:
+        return found
     for statement in kernel.statements():
         node = node_of(statement)
         if node is not None and not isinstance(statement, Store):
@@ -63,11 +66,15 @@ def _named(line: str, known: dict[str, Node]) -> Node | None:
     return next((known[w] for w in _WORD.findall(line) if w in known), None)
 
 
-def _filled(lines: Sequence[str], found: list[Node | None]) -> list[Node | None]:
-    """Lines of a product's block belong to the next line that names a value."""
+def _filled(
+    lines: Sequence[str], found: list[Node | None], inside: Sequence[bool]
+) -> list[Node | None]:
+    """Lines of a product's block belong to the next line of the kernel that names a value."""
     following: Node | None = None
     for i in range(len(lines) - 1, -1, -1):
-        if found[i] is not None:
+        if not inside[i]:
+            following = None
+        elif found[i] is not None:
             following = found[i]
         elif not _INNER.isdisjoint(_WORD.findall(lines[i])):
             found[i] = following

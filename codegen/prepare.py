@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from math import prod
-
 from graphir import dtypes
 from graphir.graph import Graph, Node
 from graphir.opdef import Kind
 from graphir.ops.elementwise import zeros_like
 from graphir.rewrite import rebuild, simplify
-from graphir.sizes import Dim, Shape
+from graphir.sizes import Dim
 from graphir.value import Value
 
-from .blocks import LONG
+from .axes import in_memory
+from .blocks import unheld
 from .machine import Machine
 
 # A slice of a computed value along an axis up to this long is a masked sum in the tile; longer
@@ -35,7 +34,8 @@ def split_sums(graph: Graph, machine: Machine) -> Graph:
         if node.kind is Kind.REDUCTION:
             return _one_by_one(new, node, operands[0], machine)
         if node.kind is Kind.CONTRACTION:
-            return _single_sum(new, node, *operands, machine)
+            a, b = operands
+            return _single_sum(new, node, a, b, machine)
         return None
 
     return rebuild(graph, replace)
@@ -52,16 +52,10 @@ def _replace(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
     return None
 
 
-def _in_memory(node: Node) -> bool:
-    while node.op in ("broadcast", "permute", "reshape", "slice", "embed"):
-        node = node.inputs[0]
-    return node.op == "input"
-
-
 def _in_tile(x: Node, node: Node) -> bool:
     axis = node.attrs["axis"]
     sizes = (x.shape[axis], node.shape[axis])
-    return not _in_memory(x) and all(isinstance(s, int) and s <= _SELECT_LIMIT for s in sizes)
+    return not in_memory(x) and all(isinstance(s, int) and s <= _SELECT_LIMIT for s in sizes)
 
 
 def _iota_along(x: Value, size: int | Dim, shape: tuple[int | Dim, ...], axis: int) -> Value:
@@ -102,17 +96,10 @@ def _scatter(new: Graph, node: Node, source: Node, places: Node) -> Node:
     return picked.apply("sum", axes=tuple(range(index.ndim))).node
 
 
-def _unheld(shape: Shape, machine: Machine) -> list[int]:
-    """The places in `shape` that no tile can hold whole."""
-    known = [s for s in shape if isinstance(s, int)]
-    crowded = prod(known) > machine.tile_limit
-    return [i for i, s in enumerate(shape) if isinstance(s, Dim) or (crowded and s >= LONG)]
-
-
 def _one_by_one(new: Graph, node: Node, operand: Node, machine: Machine) -> Node | None:
     """The innermost of the axes alone, then the next one; the last takes the short ones along."""
     axes = set(node.attrs["axes"])
-    alone = [a for a in _unheld(operand.shape, machine) if a in axes]
+    alone = sorted(unheld(dict(enumerate(operand.shape)), machine) & axes)
     for a in reversed(alone[1:]):
         operand = new.add(node.op, operand, axes=(a,))
         axes = {b - (b > a) for b in axes if b != a}
@@ -125,7 +112,7 @@ def _single_sum(new: Graph, node: Node, a: Node, b: Node, machine: Machine) -> N
     sizes = dict(zip(lhs, a.shape, strict=True)) | dict(zip(rhs, b.shape, strict=True))
     letters = out + "".join(c for c in sizes if c not in out)
     shape = tuple(sizes[c] for c in letters)
-    if sum(i >= len(out) for i in _unheld(shape, machine)) < 2:
+    if len({c for c in unheld(sizes, machine) if c not in out}) < 2:
         return None
     sides = [
         Value(new, x)

@@ -19,7 +19,7 @@ from graphir.sizes import Dim, evaluate, numel
 
 from .axes import AxisMap, name_axes, varies
 from .bindings import Bindings, Slot, identifier
-from .blocks import LONG, Walk, makes_products, power_of_two
+from .blocks import Walk, held, makes_products, unheld
 from .hoist import hoist
 from .lower import ALIASES, Lowering, Section
 from .machine import Machine
@@ -145,55 +145,50 @@ class _Scheduler:
 
     def _wide(self, node: Node) -> tuple[int, ...]:
         """The axes of `node` that no tile can hold whole, its own first, then the summed ones."""
-        space, limit = self.axes.space(node), self.machine.tile_limit
-        wide = {a for a in space if isinstance(self.axes.size[a], Dim)}
+        space, size = self.axes.space(node), self.axes.size
         tiles = [self.axes.of[node]]
         tiles += [self.axes.ports[node, p] for p in range(len(node.inputs))]
-        if any(self._elements(tile, (self.stream,)) > limit for tile in tiles):
-            wide.update(a for a in space if self._long(a))
         if node.kind is Kind.CONTRACTION and makes_products(node, self.machine):
-            rest = [a for a in space if a not in wide and a != self.stream]
-            rest.sort(key=lambda a: self._elements([a], ()))
-            while rest and self._elements(space, (self.stream, *wide)) > limit:
-                wide.add(rest.pop())
+            tiles.append(space)
+        wide = {a for a in space if isinstance(size[a], Dim)}
+        for tile in tiles:
+            without = wide | {self.stream, -1}
+            wide |= unheld({a: size[a] for a in tile if a not in without}, self.machine)
         return tuple(a for a in space if a in wide)
-
-    def _long(self, a: int) -> bool:
-        size = self.axes.size[a]
-        return isinstance(size, int) and size >= LONG
 
     def _elements(self, tile: Iterable[int], without: Sequence[int | None]) -> int:
         total = 1
         for a in set(tile):
             size = self.axes.size.get(a, 1)
             if a >= 0 and a not in without and isinstance(size, int):
-                total *= power_of_two(size) if self.machine.padded else size
+                total *= held(size, self.machine)
         return total
 
-    def _walk_for(self, node: Node) -> Walk:
-        """The walk of a kernel that is made for `node`."""
+    def _walk_for(self, node: Node) -> Walk | None:
+        """The walk of a kernel that is made for `node`; None for a sum over several wide axes."""
         wide = self._wide(node)
+        if wide and self.stream in self.axes.space(node):
+            # They are what no tile holds even where the main axis is walked.
+            wide = tuple(a for a in self.axes.space(node) if a in wide or a == self.stream)
         own = [a for a in wide if a in self.axes.of[node]]
         summed = [a for a in wide if a not in own]
         if len(wide) <= 1:
             return Walk(wide[0] if wide else self.stream)
         if len(summed) > 1:
-            raise BackendError(
-                f"{node!r} sums over {len(summed)} axes that do not fit a tile",
-                hint="sum over one axis after the other",
-            )
+            return None
         return Walk(summed[0], tuple(own)) if summed else Walk(own[0], tuple(own[1:]))
 
     def _best_attempt(self, needed: list[Node]) -> _Attempt:
-        """The main axis first; where it gets nowhere, the walk of the first node that waits."""
+        """The main axis first; where it gets nowhere, the walk of a node that waits: the one that
+        leaves the fewest to later kernels."""
         attempt = self._collect(Walk(self.stream), needed)
         if self._progress(attempt, needed):
             return attempt
-        for node in needed:
-            if node in attempt.refused:
-                other = self._collect(self._walk_for(node), needed)
-                if self._progress(other, needed):
-                    return other
+        walks = dict.fromkeys(self._walk_for(n) for n in needed if n in attempt.refused)
+        others = [self._collect(walk, needed) for walk in walks if walk is not None]
+        others = [other for other in others if self._progress(other, needed)]
+        if others:
+            return min(others, key=lambda other: len(other.refused))
         first = next(n for n in needed if n in attempt.refused)
         raise BackendError(
             f"no kernel of {self.machine.name} can compute {first!r}: {attempt.refused[first]}"
@@ -313,8 +308,8 @@ class _Scheduler:
 
     def _read_later(self, attempt: _Attempt, needed: list[Node]) -> set[Node]:
         """What the nodes left over depend on, through what is not yet in memory."""
-        stack = [n for n in needed if n in attempt.refused]
-        seen = {n for n in stack if n in self.stored}
+        stack = [n for n in needed if n in attempt.refused and n not in self.stored]
+        seen = {n for n in attempt.refused if n in self.stored}
         while stack:
             for x in stack.pop().inputs:
                 if x not in seen:

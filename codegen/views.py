@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from graphir.graph import Node
 from graphir.sizes import Dim, Shape, Size, divide, numel
@@ -126,9 +127,8 @@ def _precedes(have: Size, want: Size) -> bool:
 
 def _side_by_side(taken: Sequence[tuple[Size, ViewDim]]) -> bool:
     """Whether dimensions are one run of memory with a single stride."""
-    outer = zip(taken, taken[1:], strict=False)
     return all(dim.plain for _, dim in taken) and all(
-        left.stride == right.stride * size for (_, left), (size, right) in outer
+        left.stride == right.stride * size for (_, left), (size, right) in pairwise(taken)
     )
 
 

@@ -15,11 +15,16 @@ from graphir.errors import (
     UnsupportedError,
 )
 from graphir.graph import Graph
+from graphir.jacobians import hessian, jacfwd, jacrev
+from graphir.mapping import vmap
 from graphir.runtime import optim
 from graphir.runtime.compiled import compile
+from graphir.runtime.debug import configure as _configure_logging
 from graphir.runtime.train import train
 from graphir.tracing import trace_graph as trace
-from graphir.transforms import grad, value_and_grad
+from graphir.transforms import grad, jvp, value_and_grad, vjp
+
+_configure_logging()
 
 __all__ = [
     "BackendError",
@@ -32,8 +37,14 @@ __all__ = [
     "UnsupportedError",
     "compile",
     "grad",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jvp",
     "optim",
     "trace",
     "train",
     "value_and_grad",
+    "vjp",
+    "vmap",
 ]

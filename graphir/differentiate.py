@@ -40,37 +40,78 @@ def gradients(output: Value, wrt: Sequence[Value], cotangent: Value | None = Non
         DTypeError: for an integer or bool in `output` or `wrt`.
     """
     graph = output.graph
-    _check(output, wrt, cotangent)
-    is_loss = cotangent is None
-    if cotangent is None:
-        with graph.located(graph.locations.get(output.node, []), backward=True):
-            cotangent = output.scalar(1.0, output.element)
-    targets = [w.node for w in wrt]
-    paths = differentiable_edges(graph)
-    reached = set(targets).union(*(nx.descendants(paths, w) for w in targets))
-    needed = reached & (nx.ancestors(paths, output.node) | {output.node})
-    _record_pruned(output, targets, reached, needed, aside=is_loss)
-    cotangents = _accumulate(output, cotangent, needed)
+    if cotangent is not None:
+        return pullback([output], [cotangent], wrt)
+    check_floating([output], wrt)
+    if output.sizes:
+        raise ShapeError(
+            f"a gradient needs a scalar output, got shape {format_shape(output.sizes)}",
+            hint="reduce it with .mean() or .sum()",
+        )
+    with graph.located(graph.locations.get(output.node, []), backward=True):
+        cotangent = output.scalar(1.0, output.element)
+    return _pullback([output], [cotangent], wrt, is_loss=True)
+
+
+def pullback(
+    outputs: Sequence[Value], cotangents: Sequence[Value], wrt: Sequence[Value]
+) -> list[Value]:
+    """`gradients` of several outputs at once: the vector-Jacobian product.
+
+    Args:
+        cotangents: one for each output, of its type.
+
+    Raises:
+        ShapeError: for a cotangent of another type.
+        DTypeError: for an integer or bool in `outputs` or `wrt`.
+    """
+    check_floating(outputs, wrt)
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        if cotangent.node.type != output.node.type:
+            raise ShapeError(
+                f"the cotangent must be of the output's type {output.node.type}, "
+                f"got {cotangent.node.type}"
+            )
+    return _pullback(outputs, cotangents, wrt, is_loss=False)
+
+
+def _pullback(
+    outputs: Sequence[Value], cotangents: Sequence[Value], wrt: Sequence[Value], *, is_loss: bool
+) -> list[Value]:
+    if not wrt:
+        return []
+    graph = wrt[0].graph
+    targets, ends = [w.node for w in wrt], [y.node for y in outputs]
+    reached, needed = between(graph, targets, ends)
+    _record_pruned(outputs, targets, reached, needed, aside=is_loss)
+    found = _accumulate(graph, outputs, cotangents, needed)
     for w in targets:
-        if w not in needed:
+        if w not in needed and is_loss:
             note = f"parameter `{name_of(graph, w)}` does not reach the loss: its gradient is zero"
             if note not in graph.notes:
                 graph.notes.append(note)
-    make = type(output)
     return [
-        make(graph, (cotangents[w.node] if w.node in needed else zeros_like(w).node), w.weak)
+        type(w)(graph, (found[w.node] if w.node in needed else zeros_like(w).node), w.weak)
         for w in wrt
     ]
 
 
+def between(
+    graph: Graph, targets: Sequence[Node], ends: Sequence[Node]
+) -> tuple[set[Node], set[Node]]:
+    """What depends on `targets` by edges that carry a derivative, and what of that `ends` need."""
+    paths = differentiable_edges(graph)
+    reached = set(targets).union(*(nx.descendants(paths, w) for w in targets))
+    inside = set(ends).union(*(nx.ancestors(paths, end) for end in ends))
+    return reached, reached & inside
+
+
 def carries(node: Node, position: int) -> bool:
     """Whether a derivative flows from `node` to its operand at `position`."""
-    vjps = node.definition.vjps
     return (
-        position < len(vjps)
-        and vjps[position] is not None
-        and node.dtype.is_float
+        node.dtype.is_float
         and node.inputs[position].dtype.is_float
+        and node.definition.vjp(position) is not None
     )
 
 
@@ -87,10 +128,17 @@ def differentiable_edges(graph: Graph) -> nx.DiGraph[Node]:
     return paths
 
 
-def _accumulate(output: Value, cotangent: Value, needed: set[Node]) -> dict[Node, Node]:
+def _accumulate(
+    graph: Graph, outputs: Sequence[Value], given: Sequence[Value], needed: set[Node]
+) -> dict[Node, Node]:
     """The cotangent of every node of `needed`. Later users add theirs first."""
-    graph = output.graph
-    cotangents = {output.node: cotangent.node}
+    cotangents: dict[Node, Node] = {}
+    for output, ct in zip(outputs, given, strict=True):
+        before = cotangents.get(output.node)
+        with graph.located(graph.locations.get(output.node, []), backward=True):
+            cotangents[output.node] = (
+                ct.node if before is None else graph.add("add", before, ct.node)
+            )
     for node in sorted(needed, key=lambda n: n.id, reverse=True):
         wanted = [
             (position, x)
@@ -100,12 +148,12 @@ def _accumulate(output: Value, cotangent: Value, needed: set[Node]) -> dict[Node
         if not wanted:
             continue
         # All of them strong: a Python number's weak dtype has been settled by the primal.
-        ct, out, *operands = (Value(graph, n) for n in (cotangents[node], node, *node.inputs))
+        g, out, *operands = (Value(graph, n) for n in (cotangents[node], node, *node.inputs))
         with graph.located(graph.locations.get(node, []), backward=True):
             for position, x in wanted:
-                vjp = node.definition.vjps[position]
+                vjp = node.definition.vjp(position)
                 assert vjp is not None
-                part: Node = vjp(ct, out, *operands, **node.attrs).node
+                part: Node = vjp(g, out, *operands, **node.attrs).node
                 if part.type != x.type:
                     raise ShapeError(
                         f"{node.op}: the derivative for operand {position} must be {x.type}, "
@@ -117,7 +165,7 @@ def _accumulate(output: Value, cotangent: Value, needed: set[Node]) -> dict[Node
 
 
 def _record_pruned(
-    output: Value,
+    outputs: Sequence[Value],
     targets: Collection[Node],
     reached: set[Node],
     needed: set[Node],
@@ -127,14 +175,15 @@ def _record_pruned(
     """Put on record which nodes get no cotangent and why, once a node.
 
     Args:
-        aside: tell also of what depends on `targets` but is no part of the output.
+        aside: tell also of what depends on `targets` but is no part of the outputs.
     """
-    graph = output.graph
+    graph = outputs[0].graph
+    ends = {output.node for output in outputs}
     # A node that an earlier gradient did without and this one needs is not pruned any more.
     graph.pruned = [p for p in graph.pruned if p.node not in needed]
     told = {p.node for p in graph.pruned}
-    inside = {output.node}
-    for node in reversed(graph.live([output.node])):
+    inside = set(ends)
+    for node in reversed(graph.live(ends)):
         # What only the making of `wrt` needs is no part of the function being differentiated.
         starts_here = node in targets and needed.isdisjoint(node.inputs)
         if node in inside and not starts_here:
@@ -182,22 +231,18 @@ def name_of(graph: Graph, node: Node) -> str:
     return graph.names.get(node, f"%{node.id}")
 
 
-def _check(output: Value, wrt: Sequence[Value], cotangent: Value | None) -> None:
-    if not output.element.is_float:
-        raise DTypeError(
-            f"a gradient needs a floating output, got {output.node.type}",
-            hint="convert the loss, e.g. loss.float(), and check that it is not a count",
-        )
-    if cotangent is None and output.sizes:
-        raise ShapeError(
-            f"a gradient needs a scalar output, got shape {format_shape(output.sizes)}",
-            hint="reduce it with .mean() or .sum()",
-        )
-    if cotangent is not None and cotangent.node.type != output.node.type:
-        raise ShapeError(
-            f"the cotangent must be of the output's type {output.node.type}, "
-            f"got {cotangent.node.type}"
-        )
+def check_floating(outputs: Sequence[Value], wrt: Sequence[Value]) -> None:
+    """Raise for values that have no derivatives.
+
+    Raises:
+        DTypeError: for an integer or bool in `outputs` or `wrt`, by name.
+    """
+    for output in outputs:
+        if not output.element.is_float:
+            raise DTypeError(
+                f"a gradient needs a floating output, got {output.node.type}",
+                hint="convert the loss, e.g. loss.float(), and check that it is not a count",
+            )
     for w in wrt:
         if not w.element.is_float:
             raise DTypeError(

@@ -15,7 +15,8 @@ from html import escape
 from .dump import dump
 from .errors import GraphirError
 from .graph import Graph
-from .picture import Box, Fold, Picture, ProgramLike, Role, picture
+from .picture import Box, Fold, Picture, ProgramLike, picture
+from .roles import Role
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Style:
 STYLES = {
     Role.DATA: Style("cylinder", "#cfe8f7", "#2b6c94", "filled", "data"),
     Role.PARAMETER: Style("hexagon", "#f7e98e", "#8a7400", "filled", "parameter or state"),
-    Role.NUMBER: Style("oval", "#ffffff", "#555555", "filled", "number"),
+    Role.NUMBER: Style("parallelogram", "#ffffff", "#555555", "filled", "number"),
     Role.FORWARD: Style("box", "#eef3f7", "#33475b", "filled,rounded", "forward"),
     Role.BACKWARD: Style("box", "#f3c6a5", "#a04000", "filled,diagonals", "backward"),
     Role.UPDATE: Style("box3d", "#b9e0cf", "#00664a", "filled", "update"),
@@ -124,8 +125,8 @@ def dot_text(drawn: Picture, *, legend: bool = True, direction: str = "TB") -> s
         raise GraphirError(f"there is no direction {direction!r}", hint="use 'TB' or 'LR'")
     lines = [
         "digraph graphir {",
-        f'  graph [rankdir={direction}, fontname="{_FONT}", fontsize=11, nodesep=0.25, '
-        'ranksep=0.35, bgcolor="white"];',
+        f'  graph [rankdir={direction}, fontname="{_FONT}", fontsize=11, bgcolor="white"];',
+        "  graph [nodesep=0.25, ranksep=0.35];",
         f'  node [fontname="{_FONT}", fontsize=11, margin="0.12,0.06", height=0.3];',
         f'  edge [fontname="{_FONT}", fontsize=8, color="#555555", arrowsize=0.6];',
     ]
@@ -170,10 +171,14 @@ def _box(box: Box) -> str:
     small = "".join(f'<br/><font point-size="8.5">{_html(d)}</font>' for d in box.detail if d)
     if pruned:
         small += f'<br/><font point-size="8.5"><i>no gradient: {_html(_why(box.reason))}</i></font>'
-    strong = box.title if box.folded else f"<b>{_html(box.title)}</b>"
-    face = 'face="Courier,monospace"' if box.folded else ""
-    title = f"<font {face}>{_html(strong)}</font>" if box.folded else strong
-    peripheries = ", peripheries=2" if box.folded and box.role is not Role.UPDATE else ""
+    # The title of folded ops is code; Graphviz draws a double line around a simple shape only.
+    code = box.folded and box.members[0].op != "input"
+    title = (
+        f'<font face="Courier,monospace">{_html(box.title)}</font>'
+        if code
+        else (f"<b>{_html(box.title)}</b>")
+    )
+    peripheries = ", peripheries=2" if box.folded and look.shape != "box3d" else ""
     return (
         f'{box.id} [shape={look.shape}, style={_quote(style)}, fillcolor="{fill}", '
         f'color="{line}", fontcolor="{ink}", label=<{title}{small}>, '
@@ -197,8 +202,8 @@ def _legend(drawn: Picture) -> list[str]:
     roles = [r for r in Role if any(b.role is r for b in drawn.boxes)]
     lines = [
         "  subgraph cluster_legend {",
-        '    id="legend"; class="legend"; label="legend"; labeljust=l; style="dotted"; '
-        'color="#999999"; bgcolor="white"; fontcolor="#555555"; margin=8;',
+        '    id="legend"; class="legend"; label="legend"; labeljust=l; style="dotted";',
+        '    color="#999999"; bgcolor="white"; fontcolor="#555555"; margin=8;',
     ]
     names: list[str] = []
 

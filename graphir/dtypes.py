@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,10 +64,8 @@ def dtype_of(x: object) -> DType:
         return float64
     name = str(getattr(x, "dtype", x)).removeprefix("torch.")
     if name not in _BY_NAME:
-        try:
+        with suppress(TypeError):
             name = np.dtype(x).name  # type: ignore[call-overload]
-        except TypeError:
-            pass
     if name not in _BY_NAME:
         known = ", ".join(_BY_NAME)
         raise DTypeError(

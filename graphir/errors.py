@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+import sysconfig
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -26,7 +28,16 @@ _OURS = (
     str(Path(PACKAGE).parent / "codegen"),
     str(Path(PACKAGE).parent / "runtime"),
 )
+# Python itself: its library, and what runs a module as a script.
+_PYTHON = ("<frozen ", sysconfig.get_paths()["stdlib"])
 _LIBRARIES = tuple(f"site-packages/{name}/" for name in ("torch", "numpy", "optree", "_pytest"))
+
+
+@functools.cache
+def _is_users(file: str) -> bool:
+    """Whether a file is the user's: asked of the same few files at every node."""
+    python = file.startswith(_PYTHON) and "site-packages" not in file
+    return not (python or file.startswith(_OURS) or any(name in file for name in _LIBRARIES))
 
 
 def user_location() -> Location | None:
@@ -34,7 +45,7 @@ def user_location() -> Location | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith(_OURS) and not any(name in file for name in _LIBRARIES):
+        if _is_users(file):
             return Location(file, frame.f_lineno)
         frame = frame.f_back
     return None
@@ -55,6 +66,8 @@ class GraphirError(Exception):
         self.message = message
         self.hint = hint
         self.location = location if location is not None else user_location()
+        # What was traced before the error, where it rose while tracing: for the page about it.
+        self.graph: object = None
         where = f"   at {self.location}" if self.location else ""
         super().__init__(message + where + (f"\ntry: {hint}" if hint else ""))
 

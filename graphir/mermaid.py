@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from .draw import PRUNED_FILL, PRUNED_LINE, STYLES
 from .graph import Graph
-from .picture import Box, Fold, ProgramLike, Role, picture
+from .picture import Box, Fold, ProgramLike, picture
+from .roles import Role
 
 _SHAPES = {
     Role.DATA: ("[(", ")]"),

@@ -22,6 +22,8 @@ Infer: TypeAlias = Callable[["Sequence[Node]", Attrs], tuple[Shape, DType]]
 Evaluate: TypeAlias = Callable[..., Array]
 # (cotangent, output, *inputs, **attrs) -> cotangent of one input; all are Values
 Vjp: TypeAlias = Callable[..., Any]
+# (tangents of the inputs or None, output, *inputs, **attrs) -> tangent of the output
+Jvp: TypeAlias = Callable[..., Any]
 
 
 class Kind(Enum):
@@ -61,6 +63,13 @@ class OpDef:
         evaluate: the NumPy reference, `(sizes, node, *arrays) -> array`.
         vjps: one callable per argument (None where no derivative flows), each
             `(cotangent, output, *inputs, **attrs) -> cotangent of that input`.
+        further: for an op of any number of arguments, the VJP of an argument beyond `vjps`, by
+            its position.
+        linear: the arguments in each of which alone the op is linear: with such an argument
+            replaced by its tangent, the op itself gives that argument's part of the JVP.
+        jvp: `(tangents, output, *inputs, **attrs) -> tangent of the output`, a tangent being None
+            where it is zero. An elementwise op needs neither `linear` nor `jvp`: its Jacobian is
+            diagonal, so its VJP rules are its JVP rules.
         domain: the interval to draw test samples from, where the op is smooth.
         combiner: for reductions.
         torch, numpy: the names under which users of each know it, for unary and binary functions
@@ -77,6 +86,15 @@ class OpDef:
     torch: tuple[str, ...] = ()
     numpy: tuple[str, ...] = ()
     doc: str = field(default="", compare=False)
+    linear: tuple[int, ...] = ()
+    jvp: Jvp | None = None
+    further: Callable[[int], Vjp] | None = None
+
+    def vjp(self, position: int) -> Vjp | None:
+        """The VJP of the argument at `position`; None where no derivative flows to it."""
+        if position < len(self.vjps):
+            return self.vjps[position]
+        return self.further(position) if self.further is not None else None
 
 
 class Registry(dict[str, OpDef]):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import linecache
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, Literal, Protocol, TypeAlias
-
-import networkx as nx
+from typing import Literal, Protocol, TypeAlias
 
 from .dump import Naming
-from .errors import GraphirError, Location
+from .errors import GraphirError
+from .folding import argument_groups, line_groups, place, root_name
 from .graph import Graph, Node
+from .roles import Role, roles_of
 
 FOLD_FROM = 60
 """From so many ops on, a drawing is folded by source lines unless asked otherwise."""
@@ -22,18 +21,6 @@ DRAW_LIMIT = 1500
 _COMMUTATIVE = ("add", "mul", "maximum", "minimum", "eq", "ne", "logical_and", "logical_or")
 
 Fold: TypeAlias = Literal["auto", "line", "none"]
-
-
-class Role(Enum):
-    """What a box stands for. Each has its own shape and colour."""
-
-    DATA = "data"
-    PARAMETER = "parameter"
-    NUMBER = "number"
-    FORWARD = "forward"
-    BACKWARD = "backward"
-    UPDATE = "update"
-    RESULT = "result"
 
 
 class KernelLike(Protocol):
@@ -147,9 +134,13 @@ def picture(
             hint="draw it folded by source lines, fold='line'",
         )
     kernel_of = _kernels(program, shown)
-    groups = _groups(graph, ops, kernel_of, set(open_lines)) if folds else [[n] for n in ops]
     roles = roles_of(graph)
-    boxes = [_input_box(graph, n, roles[n]) for n in shown if n.op == "input"]
+    groups = [[n] for n in ops]
+    if folds:
+        groups = line_groups(graph, ops, roles, kernel_of, set(open_lines))
+    arguments = [n for n in shown if n.op == "input"]
+    sets = argument_groups(graph, arguments, roles) if folds else [[n] for n in arguments]
+    boxes = [_input_box(graph, group, roles) for group in sets]
     reasons = {p.node: p.reason for p in graph.pruned}
     live = set(graph.live())
     boxes += [_box(graph, group, roles, reasons, live) for group in groups]
@@ -159,39 +150,12 @@ def picture(
             hint="draw a part of it: trace a function that it calls",
         )
     box_of = {node: box.id for box in boxes for node in box.members}
-    results = [
-        Box(f"out{i}", Role.RESULT, f"result {i}" if len(graph.outputs) > 1 else "result",
-            (node.type,), f"output {i}: {node.type}", ())
-        for i, node in enumerate(graph.outputs)
-    ]  # fmt: skip
+    results, returns = _results(graph, box_of, folds)
     several = {box.id for box in boxes if box.folded}
     arrows = _arrows(shown, box_of, roles, reasons, several)
-    arrows += [
-        Arrow(box_of[node], box.id)
-        for node, box in zip(graph.outputs, results, strict=True)
-        if node in box_of
-    ]
+    arrows += returns
     frames = _frames(program, boxes, kernel_of)
     return Picture(tuple(boxes + results), tuple(arrows), frames, folds, box_of)
-
-
-def roles_of(graph: Graph) -> dict[Node, Role]:
-    """The role of every node: what differentiation added, and what comes after it."""
-    roles: dict[Node, Role] = {}
-    pruned = {p.node for p in graph.pruned}
-    for node in graph.nodes:
-        if node.op == "input":
-            moving = any(not isinstance(s, int) for s in node.shape)
-            data = node in graph.captured or node in pruned or moving
-            number = not node.shape and node.attrs.get("weak")
-            roles[node] = Role.NUMBER if number else Role.DATA if data else Role.PARAMETER
-        elif node in graph.backward:
-            roles[node] = Role.BACKWARD
-        elif any(roles[x] in (Role.BACKWARD, Role.UPDATE) for x in node.inputs):
-            roles[node] = Role.UPDATE
-        else:
-            roles[node] = Role.FORWARD
-    return roles
 
 
 def _shown(graph: Graph) -> list[Node]:
@@ -219,80 +183,41 @@ def _kernels(program: ProgramLike | None, shown: Sequence[Node]) -> dict[Node, i
     return found
 
 
-def _place(graph: Graph, node: Node) -> Location | None:
-    lines = graph.locations.get(node, [])
-    return lines[0] if lines else None
+def _input_box(graph: Graph, group: Sequence[Node], roles: Mapping[Node, Role]) -> Box:
+    first = group[0]
+    reasons = [p.reason for p in graph.pruned if p.node in group]
+    names = [graph.names.get(n, f"%{n.id}") for n in group]
+    tip = "\n".join([f"{name}: {n.type}" for name, n in zip(names, group, strict=True)] + reasons)
+    title, detail = names[0], first.type
+    if len(group) > 1:
+        title = root_name(names[0])
+        detail = f"{len(group)} arrays: {first.type}, …"
+    pruned = "no gradient was asked for" if len(reasons) == len(group) else ""
+    return Box(f"n{first.id}", roles[first], title, (detail,), tip, tuple(group), pruned)
 
 
-def _groups(
-    graph: Graph, ops: Sequence[Node], kernel_of: Mapping[Node, int], opened: set[int]
-) -> list[list[Node]]:
-    """Ops of one line, direction and kernel as one group, where that leaves no cycle.
-
-    Ops that follow one another in creation order can always be one. Groups further apart are
-    joined where no path leads from one to the other through a third.
-    """
-    roles = roles_of(graph)
-    Key: TypeAlias = tuple[Any, ...]
-
-    def key(node: Node) -> Key:
-        at = _place(graph, node)
-        alone = at is None or at.line in opened
-        return (at, roles[node], kernel_of.get(node), node.id if alone else None)
-
-    runs: list[list[Node]] = []
-    keys: list[Key] = []
-    for node in ops:
-        if keys and keys[-1] == key(node):
-            runs[-1].append(node)
-        else:
-            runs.append([node])
-            keys.append(key(node))
-    return _joined(runs, keys)
-
-
-def _joined(runs: list[list[Node]], keys: list[tuple[Any, ...]]) -> list[list[Node]]:
-    owner = {node: i for i, run in enumerate(runs) for node in run}
-    quotient: nx.DiGraph[int] = nx.DiGraph()
-    quotient.add_nodes_from(range(len(runs)))
-    quotient.add_edges_from(
-        (owner[x], i) for i, run in enumerate(runs) for node in run for x in node.inputs
-        if x in owner and owner[x] != i
-    )  # fmt: skip
-    first: dict[tuple[Any, ...], int] = {}
-    for i, key in enumerate(keys):
-        j = first.setdefault(key, i)
-        if j == i:
-            continue
-        if _between(quotient, j, i):
-            # Too far apart: later runs of this line join the nearer one.
-            first[key] = i
-            continue
-        for x in list(quotient.predecessors(i)):
-            if x != j:
-                quotient.add_edge(x, j)
-        for x in list(quotient.successors(i)):
-            quotient.add_edge(j, x)
-        quotient.remove_node(i)
-        runs[j] = sorted(runs[j] + runs[i], key=lambda n: n.id)
-        runs[i] = []
-    return [run for run in runs if run]
-
-
-def _between(quotient: nx.DiGraph[int], a: int, b: int) -> bool:
-    """Whether a path of two steps or more joins `a` and `b`, either way."""
-    ahead, behind = nx.descendants(quotient, a), nx.ancestors(quotient, b)
-    if ahead & behind:
-        return True
-    return a in nx.descendants(quotient, b)
-
-
-def _input_box(graph: Graph, node: Node, role: Role) -> Box:
-    reasons = [p.reason for p in graph.pruned if p.node is node]
-    name = graph.names.get(node, f"%{node.id}")
-    tip = f"{name}: {node.type}" + "".join(f"\n{r}" for r in reasons)
-    return Box(f"n{node.id}", role, name, (node.type,), tip, (node,),
-               "no gradient was asked for" if reasons else "")  # fmt: skip
+def _results(
+    graph: Graph, box_of: Mapping[Node, str], folds: bool
+) -> tuple[list[Box], list[Arrow]]:
+    """What is returned; folded, the results of one box together."""
+    groups: dict[object, list[int]] = {}
+    for i, node in enumerate(graph.outputs):
+        groups.setdefault(box_of.get(node) if folds else i, []).append(i)
+    boxes, arrows = [], []
+    for places in groups.values():
+        nodes = [graph.outputs[i] for i in places]
+        title = (
+            f"results {_ranges(places)}"
+            if len(places) > 1
+            else (f"result {places[0]}" if len(graph.outputs) > 1 else "result")
+        )
+        tip = "\n".join(f"output {i}: {n.type}" for i, n in zip(places, nodes, strict=True))
+        detail = nodes[0].type if len(nodes) == 1 else f"{len(nodes)} arrays"
+        box = Box(f"out{places[0]}", Role.RESULT, _short(title, 28), (detail,), tip, ())
+        boxes.append(box)
+        if nodes[0] in box_of:
+            arrows.append(Arrow(box_of[nodes[0]], box.id))
+    return boxes, arrows
 
 
 def _box(
@@ -304,7 +229,7 @@ def _box(
 ) -> Box:
     text = Naming(graph)
     first = group[0]
-    at = _place(graph, first)
+    at = place(graph, first)
     tip = "\n".join(f"{text.operand(n)} = {text.expression(n)}   {n.type}" for n in group[:40])
     if len(group) > 40:
         tip += f"\n… {len(group) - 40} more"
@@ -337,6 +262,17 @@ def _summary(group: Sequence[Node]) -> str:
     parts = [op if n == 1 else f"{op} ×{n}" for op, n in counts.items()]
     more = f", +{len(parts) - 4}" if len(parts) > 4 else ""
     return f"{len(group)} ops: {', '.join(parts[:4])}{more}"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`0–3, 7` of 0, 1, 2, 3, 7."""
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and runs[-1][-1] == n - 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}–{r[-1]}" for r in runs)
 
 
 def _short(text: str, limit: int = 48) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace as replaced
 from typing import Any, TypeAlias
 
 from .errors import Location
-from .graph import Graph, Node, Pruned
+from .graph import Graph, Node
 from .opdef import OPS, Kind
 from .verify import verify
 

@@ -9,12 +9,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from .dtypes import dtype_of
-from .errors import DTypeError, ShapeError, TraceError, UnsupportedError
+from .errors import DTypeError, GraphirError, ShapeError, TraceError, UnsupportedError
 from .frontend.torch_names import is_tensor
 from .graph import Graph, Node
 from .sizes import Dim, Shape, Size
 from .tracer import Tracer, is_array, tracer_type
-from .trees import argument_names, flatten, unflatten
+from .trees import argument_names, flatten, placed, unflatten
 from .value import NeedsNumber, SymbolicSize, Value
 
 Kind: TypeAlias = Literal["array", "number"]
@@ -125,10 +125,13 @@ def _trace_once(
     ]
     traced = [make(graph, leaf.node, weak=leaf.kind == "number") for leaf in leaves]
     try:
-        result = fn(*unflatten(in_spec, traced))
-    except Exception:
+        with placed(unflatten(in_spec, traced)) as given:
+            result = fn(*given)
+    except Exception as error:
         if make.needs:
             raise make.needs[-1] from None
+        if isinstance(error, GraphirError):
+            error.graph = graph
         raise
 
     results, out_names, out_spec = flatten(result, "output")

@@ -1,32 +1,37 @@
-"""Functions of functions: `grad` and `value_and_grad`, named and called as in torch.func."""
+"""Functions of functions: `grad`, `value_and_grad`, `vjp` and `jvp`, as in torch.func.
+
+A transformed function runs when called, on the reference evaluator; called with traced values,
+e.g. inside a compiled function, it becomes part of their graph.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import inspect
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import optree
-
-from .differentiate import gradients
-from .errors import DTypeError, GraphirError, ShapeError
-from .evaluate import evaluate
-from .graph import Graph
-from .tracing import trace
-from .trees import NAMESPACE, argument_names, flatten, unflatten
+from .calling import (
+    ArgNums,
+    Copies,
+    call,
+    first_value,
+    lifted,
+    matching,
+    own_copy,
+    positions,
+    split_aux,
+)
+from .differentiate import gradients, pullback
+from .errors import ShapeError
+from .forward import pushforward
+from .trees import argument_names, flatten, placed, unflatten
 from .value import Value
 
 
 def value_and_grad(
-    fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+    fn: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
     """A function that returns `(value, gradients)` of `fn`.
-
-    It runs when called, on the reference evaluator; called with traced values, e.g. inside a
-    compiled function, it becomes part of their graph.
 
     Args:
         fn: returns a floating scalar, or `(scalar, aux)` with `has_aux`.
@@ -40,21 +45,23 @@ def value_and_grad(
         GraphirError: where `argnums` names an argument that is not there.
     """
 
+    def inline(first: Value, *args: Any, **kwargs: Any) -> Any:
+        copies = Copies(first, fn, argnums, args)
+        value, *aux = copies.call(kwargs, has_aux)
+        output = _as_scalar(first, value)
+        grads = copies.restore(gradients(output, copies.values))
+        return (output, *aux) if has_aux else output, grads
+
     @functools.wraps(fn, updated=())
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        def inline(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-            return _value_and_grad(fn, argnums, has_aux, args, kwargs)
-
-        if _first_value(fn, args, kwargs) is not None:
-            return inline(args, kwargs)
-        return _evaluate_now(fn, inline, args, kwargs)
+        positions(argnums, len(args))
+        names = argument_names(fn, len(args))
+        return call(inline, args, kwargs, names=names, closure=fn)
 
     return wrapped
 
 
-def grad(
-    fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
-) -> Callable[..., Any]:
+def grad(fn: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """A function that returns the gradients of `fn`, or `(gradients, aux)` with `has_aux`.
 
     Arguments and errors are those of `value_and_grad`.
@@ -69,55 +76,93 @@ def grad(
     return wrapped
 
 
-def _value_and_grad(
+def jvp(
     fn: Callable[..., Any],
-    argnums: int | tuple[int, ...],
-    has_aux: bool,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Any:
-    """Trace `fn` into the graph of its arguments, and its gradients after it."""
-    positions = _positions(argnums, len(args))
-    first = _first_value(fn, args, kwargs)
-    if first is None:
-        raise GraphirError("a gradient needs an array or a number among the arguments")
-    names = argument_names(fn, len(args))
-    wrt: list[Value] = []
-    trees = []
-    copied = list(args)
-    for position in positions:
-        leaves, labels, tree = flatten(args[position], names[position])
-        copies = [_own_copy(first, x, name) for x, name in zip(leaves, labels, strict=True)]
-        wrt += copies
-        trees.append(tree)
-        copied[position] = unflatten(tree, copies)
-    value, *aux = _split(fn(*copied, **kwargs), has_aux)
-    output = _as_output(first, value)
-    found = iter(gradients(output, wrt))
-    grads = [unflatten(tree, [next(found) for _ in range(tree.num_leaves)]) for tree in trees]
-    return (
-        (output, *aux) if has_aux else output,
-        grads[0] if isinstance(argnums, int) else tuple(grads),
-    )
+    primals: tuple[Any, ...],
+    tangents: tuple[Any, ...],
+    *,
+    has_aux: bool = False,
+) -> tuple[Any, ...]:
+    """`(fn(*primals), its derivative along tangents)`, by forward mode.
+
+    Args:
+        primals: the positional arguments, trees of floating arrays and numbers.
+        tangents: the direction, of the same structure, shapes and dtypes.
+        has_aux: `fn` returns `(value, aux)`, and the result ends in `aux`.
+
+    Raises:
+        ShapeError, DTypeError: where tangents and primals do not fit, or `fn` returns integers.
+        UnsupportedError: where an op has no rule of forward mode.
+    """
+    names = argument_names(fn, len(primals))
+
+    def inline(first: Value, primals: Any, tangents: Any) -> Any:
+        leaves, labels, tree = flatten(tuple(primals), names)
+        copies = [own_copy(first, x, name) for x, name in zip(leaves, labels, strict=True)]
+        directions = matching("tangent", first, tuple(tangents), copies, tree)
+        with placed(unflatten(tree, copies)) as given:
+            value, *aux = split_aux(fn(*given), has_aux)
+        outputs, _, out_tree = lifted(first, value)
+        moved = pushforward(outputs, copies, directions)
+        return (unflatten(out_tree, outputs), unflatten(out_tree, moved), *aux)
+
+    args = (tuple(primals), tuple(tangents))
+    result: tuple[Any, ...] = call(inline, args, {}, names=("primals", "tangents"), closure=fn)
+    return result
 
 
-def _own_copy(first: Value, leaf: Any, name: str) -> Value:
-    """A stand-in for an argument, so that other uses of the same value do not count as its."""
-    x = first.lift(leaf)
-    if not x.element.is_float:
-        raise DTypeError(
-            f"`{name}` is {x.element}: only floating arguments have gradients",
-            hint="convert it, e.g. x.float(), or leave it out of what is differentiated",
-        )
-    graph: Graph = x.graph
-    # The number of nodes grows with each copy, so no two copies share a tag.
-    y = x.apply("copy", weak=x.weak, tag=len(graph.nx))
-    if x.node not in graph.names:
-        graph.names[y.node] = name
-    return y
+def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """`(fn(*primals), pull)`, where `pull(cotangents)` is the vector-Jacobian product.
+
+    `pull` takes cotangents of the structure, shapes and dtypes of the result, and returns a tuple
+    with a tree for each of the primals.
+
+    Args:
+        primals: the positional arguments, trees of floating arrays and numbers.
+        has_aux: `fn` returns `(value, aux)`, and the result ends in `aux`.
+
+    Raises:
+        ShapeError, DTypeError: where cotangents do not fit (from `pull`), or `fn` returns
+            integers.
+    """
+    names = argument_names(fn, len(primals))
+    everything = tuple(range(len(primals)))
+
+    def forward(first: Value, *args: Any) -> tuple[Copies, list[Value], Any, list[Any]]:
+        copies = Copies(first, fn, everything, args)
+        value, *aux = copies.call({}, has_aux)
+        outputs, _, tree = lifted(first, value)
+        return copies, outputs, tree, aux
+
+    def backward(
+        first: Value, copies: Copies, outputs: list[Value], tree: Any, cotangents: Any
+    ) -> Any:
+        given = matching("cotangent", first, cotangents, outputs, tree)
+        return copies.restore(pullback(outputs, given, copies.values))
+
+    first = first_value(fn, primals)
+    if first is not None:
+        copies, outputs, tree, aux = forward(first, *primals)
+        pull = functools.partial(backward, first, copies, outputs, tree)
+        return (unflatten(tree, outputs), pull, *aux)
+
+    def value_alone(first: Value, *args: Any) -> Any:
+        _, outputs, tree, aux = forward(first, *args)
+        return (unflatten(tree, outputs), *aux)
+
+    def both(first: Value, cotangents: Any, *args: Any) -> Any:
+        copies, outputs, tree, _ = forward(first, *args)
+        return backward(first, copies, outputs, tree, cotangents)
+
+    def pull_again(cotangents: Any) -> Any:
+        args = (cotangents, *primals)
+        return call(both, args, {}, names=("cotangents", *names), closure=fn)
+
+    value, *rest = call(value_alone, primals, {}, names=names, closure=fn)
+    return (value, pull_again, *rest)
 
 
-def _as_output(first: Value, value: Any) -> Value:
+def _as_scalar(first: Value, value: Any) -> Value:
     if isinstance(value, (Value, bool, int, float)):
         return first.lift(value)
     hint = "return a scalar, e.g. loss.mean(), or use has_aux=True for (loss, more)"
@@ -125,69 +170,3 @@ def _as_output(first: Value, value: Any) -> Value:
         f"a gradient needs a function that returns one scalar, got {type(value).__name__}",
         hint=hint,
     )
-
-
-def _split(result: Any, has_aux: bool) -> tuple[Any, ...]:
-    if not has_aux:
-        return (result,)
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise ShapeError(
-            f"has_aux=True needs a function that returns (value, aux), got {type(result).__name__}"
-        )
-    return result
-
-
-def _positions(argnums: int | tuple[int, ...], count: int) -> list[int]:
-    given = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    if not given or any(not -count <= i < count for i in given):
-        raise GraphirError(
-            f"argnums={argnums} does not name an argument: there are {count} positional ones",
-            hint=f"use numbers from 0 to {count - 1}" if count else None,
-        )
-    return [i % count for i in given]
-
-
-def _first_value(*trees: Any) -> Value | None:
-    """The first traced value among the leaves, or among what the functions there close over."""
-    leaves, _, _ = flatten(trees, "args")
-    closed = [c for leaf in leaves for c in _closed_over(leaf)]
-    return next((x for x in (*leaves, *closed) if isinstance(x, Value)), None)
-
-
-def _closed_over(fn: Any) -> list[Any]:
-    """The leaves of the variables of enclosing functions that `fn` uses."""
-    if not inspect.isroutine(fn):
-        return []
-    cells = getattr(inspect.unwrap(fn), "__closure__", None) or ()
-    contents: Any = []
-    for cell in cells:
-        # A variable that is not assigned yet has an empty cell.
-        with contextlib.suppress(ValueError):
-            contents.append(cell.cell_contents)
-    leaves: list[Any] = optree.tree_leaves(contents, namespace=NAMESPACE)
-    return leaves
-
-
-def _evaluate_now(
-    fn: Callable[..., Any],
-    inline: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Any:
-    """Trace `inline` with arrays and numbers and evaluate it; the results are of their kind."""
-
-    def flat(*given: Any) -> Any:
-        return inline(given[: len(args)], dict(zip(kwargs, given[len(args) :], strict=True)))
-
-    everything = (*args, *kwargs.values())
-    traced = trace(flat, everything, dynamic=(), names=(*argument_names(fn, len(args)), *kwargs))
-    outputs: list[Any] = list(evaluate(traced.graph, flatten(everything, "args")[0]))
-    if traced.flavour == "torch":
-        # An argument is a tensor, so torch is there; this module itself never imports it.
-        torch = sys.modules["torch"]
-        outputs = [torch.from_numpy(x).to(traced.device) for x in outputs]
-    outputs = [
-        x.item() if kind == "number" else x
-        for x, kind in zip(outputs, traced.out_kinds, strict=True)
-    ]
-    return unflatten(traced.out_spec, outputs)

@@ -1,13 +1,17 @@
-"""Trees of arguments and results (dicts, lists, tuples, dataclasses), by the library optree."""
+"""Trees of arguments and results (dicts, lists, dataclasses, modules), by the library optree."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import optree
+
+from .frontend import torch_modules
+from .frontend.torch_modules import is_module
 
 NAMESPACE = "graphir"
 
@@ -20,12 +24,15 @@ def flatten(tree: Any, root: str | Sequence[str]) -> tuple[list[Any], list[str],
     """
     while True:
         paths, leaves, spec = optree.tree_flatten_with_accessor(tree, namespace=NAMESPACE)
-        classes = {type(x) for x in leaves if dataclasses.is_dataclass(x)}
+        classes = {type(x) for x in leaves if is_unknown_tree(x)}
         if not classes:
             break
-        # A dataclass is a leaf to optree until it is registered, once for the whole process.
+        # Such a class is a leaf to optree until it is registered, once for the whole process.
         for cls in sorted(classes, key=lambda c: (c.__module__, c.__qualname__)):
-            optree.dataclasses.register_node(cls, namespace=NAMESPACE)
+            if dataclasses.is_dataclass(cls):
+                optree.dataclasses.register_node(cls, namespace=NAMESPACE)
+            else:
+                torch_modules.register(cls, NAMESPACE)
     if isinstance(root, str):
         return leaves, [path.codify(root) for path in paths], spec
     names = [
@@ -33,6 +40,16 @@ def flatten(tree: Any, root: str | Sequence[str]) -> tuple[list[Any], list[str],
         for path in paths
     ]
     return leaves, names, spec
+
+
+def is_unknown_tree(x: object) -> bool:
+    """Whether `x`, a leaf to optree, is of a class of trees that was not met before."""
+    return dataclasses.is_dataclass(x) or is_module(x)
+
+
+def placed(tree: Any) -> AbstractContextManager[Any]:
+    """`tree` as a function is called with it: see `torch_modules.placed`."""
+    return torch_modules.placed(tree, NAMESPACE)
 
 
 def unflatten(spec: Any, leaves: Sequence[Any]) -> Any:
@@ -43,7 +60,9 @@ def unflatten(spec: Any, leaves: Sequence[Any]) -> Any:
 def argument_names(fn: Callable[..., Any], count: int) -> tuple[str, ...]:
     """What `fn` calls its first `count` positional arguments."""
     try:
-        parameters = list(inspect.signature(fn).parameters.values())
+        # A module's own signature is that of any call.
+        called: Any = getattr(fn, "forward", fn) if is_module(fn) else fn
+        parameters = list(inspect.signature(called).parameters.values())
     except (TypeError, ValueError):
         parameters = []
     names: list[str] = []

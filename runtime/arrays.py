@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import optree
 
-from graphir.errors import DTypeError, GraphirError, ShapeError, UnsupportedError
+from graphir.errors import DTypeError, GraphirError, ShapeError
 from graphir.frontend.torch_names import is_tensor as is_tensor
 from graphir.graph import Graph
-from graphir.trees import NAMESPACE, argument_names, flatten
+from graphir.trees import NAMESPACE, argument_names, flatten, is_unknown_tree
 
 from .executable import Backend, Memory
 
@@ -26,7 +25,7 @@ def is_array(x: object) -> bool:
 def leaves_of(tree: Any) -> tuple[list[Any], Any]:
     """The leaves of a tree of arguments, and its structure."""
     leaves, structure = optree.tree_flatten(tree, namespace=NAMESPACE)
-    if any(map(dataclasses.is_dataclass, leaves)):
+    if any(map(is_unknown_tree, leaves)):
         # Its class is met for the first time: this makes it known as a tree.
         leaves, _, structure = flatten(tree, "args")
     return leaves, structure
@@ -57,6 +56,28 @@ def signature(x: Any) -> Hashable:
     )
 
 
+def call_key(structure: Hashable, leaves: Sequence[Any]) -> tuple[Hashable, ...] | None:
+    """All that a call depends on besides the contents of its arguments.
+
+    None where an argument is of another kind than plain arrays, tensors and numbers.
+    """
+    torch = sys.modules.get("torch")
+    key: list[Any] = [structure]
+    for x in leaves:
+        kind = type(x)
+        if kind is np.ndarray:
+            flags = x.flags
+            key.append((x.dtype, x.shape, flags.c_contiguous and flags.aligned))
+        elif torch is not None and (kind is torch.Tensor or kind is torch.nn.Parameter):
+            plain = x.is_contiguous() and not x.is_neg()
+            key.append((x.dtype, x.shape, x.is_cpu or x.device, plain, x.requires_grad))
+        elif kind is float or kind is int or kind is bool:
+            key.append(kind)
+        else:
+            return None
+    return tuple(key)
+
+
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape; a number has none."""
     return tuple(x.shape) if is_array(x) else ()
@@ -74,23 +95,6 @@ def to_user(memory: Memory, *, tensor: bool) -> Any:
 
         return torch.from_numpy(memory)
     return memory
-
-
-def refuse_gradients(leaves: Iterable[Any]) -> None:
-    """Raise for a tensor that torch's autograd tracks, which would be detached silently.
-
-    Raises:
-        UnsupportedError: unless torch.no_grad() is on.
-    """
-    tracked = [x for x in leaves if is_tensor(x) and x.requires_grad]
-    if tracked and sys.modules["torch"].is_grad_enabled():
-        raise UnsupportedError(
-            "requires_grad",
-            f"a tensor of shape {tuple(tracked[0].shape)} requires a gradient, and torch's "
-            "autograd does not reach into compiled functions",
-            hint="pass x.detach(), call under torch.no_grad(), "
-            "or differentiate with graphir.value_and_grad",
-        )
 
 
 def refuse_empty(names: Iterable[str], leaves: Iterable[Any]) -> None:

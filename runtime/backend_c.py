@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from graphir.codegen.c_text import print_c
 from graphir.codegen.cost import useful_threads
@@ -63,19 +64,26 @@ class CBackend(HostMemory):
 
     def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
         """One array of pointers and one of sizes; ctypes releases the GIL during a call."""
-        entry, threads = self._entry, sizes[PROGRAMS]
+        run = self.launcher(sizes)
         pointers = (ctypes.c_void_p * len(memory))(*[a.ctypes.data for a in memory])
-        numbers = (ctypes.c_int64 * len(self._size_names))(*[sizes[n] for n in self._size_names])
         # The closure holds the arrays: their memory outlives the pointers to it.
         kept = tuple(memory)
 
-        def run(first: int, last: int) -> None:
+        def steps(first: int, last: int) -> None:
+            run(pointers, first, last, len(kept))
+
+        return steps
+
+    def launcher(self, sizes: Mapping[str, int]) -> Callable[[Any, int, int, int], None]:
+        """A function of (pointers to the buffers, first step, last step, how many buffers)."""
+        entry, threads = self._entry, sizes[PROGRAMS]
+        numbers = (ctypes.c_int64 * len(self._size_names))(*[sizes[n] for n in self._size_names])
+
+        def run(pointers: Any, first: int, last: int, count: int) -> None:
             code = entry(pointers, numbers, first, last, threads)
             if code:
                 what, hint = _FAILURES.get(code, (f"the kernel returned {code}", None))
-                raise BackendError(
-                    f"the C kernel over {len(kept)} buffers failed: {what}", hint=hint
-                )
+                raise BackendError(f"the C kernel over {count} buffers failed: {what}", hint=hint)
 
         return run
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from graphir.codegen.program import BatchLoop, Program
 from graphir.errors import BackendError
-from graphir.graph import Graph
+from graphir.graph import Graph, Node
 
+from .debug import KERNELS, log_program, timed
 from .executable import Backend, Executable
 from .toolchain import find_compiler
 
@@ -93,6 +94,7 @@ class Build:
         backend: one of BACKENDS.
         threads: of the C backend, programs of Triton's; None for the default.
         device: of the tensors, for triton.
+        traced: the graph as it was traced and differentiated, for `explain()`.
     """
 
     graph: Graph
@@ -101,6 +103,7 @@ class Build:
     loop: BatchLoop | None = None
     threads: int | None = None
     device: Any = None
+    traced: Graph | None = None
 
     @cached_property
     def executable(self) -> Executable:
@@ -109,6 +112,14 @@ class Build:
         Raises:
             BackendError: where it cannot be built here.
         """
+        with timed(f"build for {self.backend}", self.name):
+            made = self._build()
+        text = getattr(made.backend, "text", None)
+        if text is not None:
+            KERNELS.debug("%s, for %s:\n%s", self.name, self.backend, text)
+        return made
+
+    def _build(self) -> Executable:
         # Each backend, and what it needs, is imported only where it runs.
         if self.backend == "reference":
             from .backend_reference import ReferenceBackend, reference_program
@@ -140,14 +151,20 @@ class Build:
         from graphir.codegen.machine import CPU
         from graphir.codegen.schedule import plan
 
-        return plan(self.graph, name=self.name, machine=CPU, loop=self.loop)
+        with timed("schedule for c", self.name):
+            program = plan(self.graph, name=self.name, machine=CPU, loop=self.loop)
+        log_program(program)
+        return program
 
     @cached_property
     def _triton_program(self) -> Program:
         from graphir.codegen.machine import GPU
         from graphir.codegen.schedule import plan
 
-        return plan(self.graph, name=self.name, machine=GPU, loop=self.loop)
+        with timed("schedule for triton", self.name):
+            program = plan(self.graph, name=self.name, machine=GPU, loop=self.loop)
+        log_program(program)
+        return program
 
     @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -159,3 +176,18 @@ class Build:
         triton = print_triton(self._triton_program).source
         source = c if self.backend in ("c", "reference") else triton
         return tuple(Kernel(k.name, source, c, triton) for k in self.program.kernels)
+
+    def line_maps(self) -> dict[str, tuple[str, tuple[Node | None, ...], Graph | None]]:
+        """By target, its text, the node of each line, and the graph that those nodes are of."""
+        from graphir.codegen.c_text import print_c
+        from graphir.codegen.lines import c_lines
+        from graphir.codegen.triton_text import print_triton
+
+        module, c = print_triton(self._triton_program), print_c(self._c_program)
+        found = {
+            "triton": (module.source, module.lines, self._triton_program.graph),
+            "c": (c, c_lines(c, self._c_program), self._c_program.graph),
+        }
+        # What runs stands first.
+        first = "c" if self.backend in ("c", "reference") else "triton"
+        return dict(sorted(found.items(), key=lambda item: item[0] != first))

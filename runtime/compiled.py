@@ -7,31 +7,40 @@ import inspect
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+import optree
 
 from graphir.errors import ShapeError, UnsupportedError
 from graphir.evaluate import bind_sizes
+from graphir.frontend.torch_modules import is_module
 from graphir.graph import Graph
 from graphir.rewrite import simplify
 from graphir.tracing import Dynamic, Trace, trace
-from graphir.trees import unflatten
+from graphir.trees import NAMESPACE, unflatten
 from graphir.value import Value
 
 from .arrays import (
+    call_key,
     check_ranges,
     is_array,
     is_tensor,
     leaf_names,
     leaves_of,
     refuse_empty,
-    refuse_gradients,
     shape_of,
     signature,
     to_memory,
     to_user,
 )
+from .autograd import differentiable
 from .backends import Build, Kernel, check_options, choose
-from .explain import Explanation
+from .debug import logs_launches, timed
+from .executable import Memory
+from .explain import Explanation, shortest
+
+if TYPE_CHECKING:
+    from .direct import DirectCall
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,18 +74,19 @@ class Entry:
         except ShapeError:
             return None
 
+    def memory(self, leaves: Sequence[Any]) -> list[Memory]:
+        """The memory of each of the graph's inputs."""
+        given = iter(leaves)
+        captured, backend = self.graph.captured, self.build.executable.backend
+        return [
+            to_memory(captured[x] if x in captured else next(given), x.dtype.numpy, backend)
+            for x in self.graph.inputs
+        ]
+
     def call(self, leaves: Sequence[Any], sizes: Mapping[str, int]) -> Any:
         """Run on the flattened arguments."""
         graph, executable = self.graph, self.build.executable
-        given = iter(leaves)
-        memory = [
-            to_memory(
-                graph.captured[x] if x in graph.captured else next(given),
-                x.dtype.numpy,
-                executable.backend,
-            )
-            for x in graph.inputs
-        ]
+        memory = self.memory(leaves)
         if graph.ranges:
             check_ranges(graph, memory)
         tensor = self.traced.flavour == "torch"
@@ -85,6 +95,67 @@ class Entry:
             for m, kind in zip(executable.run(memory, sizes), self.traced.out_kinds, strict=True)
         ]
         return unflatten(self.traced.out_spec, outputs)
+
+    def prepare(
+        self, leaves: Sequence[Any], sizes: Mapping[str, int]
+    ) -> Callable[[list[Any]], Any]:
+        """How to run on flattened arguments like these, and what to check at each call."""
+        direct = self._direct(leaves, sizes)
+        ranges, spec, captured = self.graph.ranges, self.traced.out_spec, self._captured
+        numbers = [i for i, kind in enumerate(self.traced.out_kinds) if kind == "number"]
+        single = spec.is_leaf()
+
+        def call(leaves: list[Any]) -> Any:
+            if direct is None:
+                return self.call(leaves, sizes)
+            if captured:
+                leaves += captured
+            if ranges:
+                check_ranges(self.graph, leaves)
+            outputs = direct(leaves)
+            for i in numbers:
+                outputs[i] = outputs[i].item()
+            return outputs[0] if single else unflatten(spec, outputs)
+
+        return call
+
+    @property
+    def _captured(self) -> list[Any]:
+        """The arrays closed over: the last of the graph's inputs."""
+        return [self.graph.captured[x] for x in self.graph.inputs if x in self.graph.captured]
+
+    def _direct(self, leaves: Sequence[Any], sizes: Mapping[str, int]) -> DirectCall | None:
+        """The fast way, where these arguments can be read where they lie."""
+        if self.build.backend != "c" or logs_launches():
+            return None
+        from .direct import DirectCall
+
+        inputs, dtypes = [*leaves, *self._captured], [x.dtype for x in self.graph.inputs]
+        if not DirectCall.takes(inputs, dtypes):
+            return None
+        if self.graph.ranges and not all(map(is_array, inputs)):
+            return None
+        tensor = self.traced.flavour == "torch"
+        return DirectCall(self.build.executable, inputs, dtypes, sizes, tensor=tensor)
+
+    def explain(self, leaves: Sequence[Any], sizes: Mapping[str, int]) -> Explanation:
+        """What was compiled, with what it costs on these flattened arguments."""
+        share = self.build.executable.backend.share(dict(sizes))
+
+        def measure() -> float:
+            executable = self.build.executable
+            call = executable.bind(self.memory(leaves), sizes)
+            smallest = min(call.outputs, key=lambda m: m.nbytes, default=None)
+
+            def run() -> None:
+                call.run(0, 1)
+                # A GPU runs on by itself until something is read.
+                if smallest is not None:
+                    executable.backend.read(smallest)
+
+            return shortest(run)
+
+        return Explanation(self.build, sizes, share, measure)
 
 
 def compile_entry(
@@ -103,10 +174,26 @@ def compile_entry(
     """
     leaves, _ = leaves_of(args)
     chosen = choose(backend, filter(is_array, leaves))
-    traced = trace(fn, args, dynamic=dynamic)
+    with timed("trace", name):
+        traced = trace(fn, args, dynamic=dynamic)
     device = next((x.device for x in leaves if is_tensor(x)), None)
-    build = Build(simplify(traced.graph), name, chosen, threads=threads, device=device)
+    with timed("simplify", name):
+        graph = simplify(traced.graph)
+    build = Build(graph, name, chosen, threads=threads, device=device, traced=traced.graph)
     return Entry(traced, build)
+
+
+def _checked(
+    entry: Entry, sizes: Mapping[str, int], ready: Callable[[list[Any]], Any]
+) -> Callable[[list[Any]], Any]:
+    """`ready`, with the reference evaluator beside it."""
+    from .check import check_call
+
+    def run(leaves: list[Any]) -> Any:
+        check_call(entry, list(leaves), sizes)
+        return ready(leaves)
+
+    return run
 
 
 class Compiled(Generic[P, R]):
@@ -126,26 +213,40 @@ class Compiled(Generic[P, R]):
         backend: str = "auto",
         dynamic: Dynamic = None,
         threads: int | None = None,
+        check: bool = False,
     ) -> None:
         check_options(backend, threads)
+        self.check = check
         self.fn, self.backend, self.dynamic, self.threads = fn, backend, dynamic, threads
         self.entries: list[Entry] = []
         self._by_kind: dict[Hashable, list[Entry]] = {}
         self._by_shapes: dict[Hashable, tuple[Entry, dict[str, int]]] = {}
+        self._ready: dict[Hashable, Callable[[list[Any]], R]] = {}
         # Reentrant: a function that is being traced may call another compiled one with numbers.
         self._lock = threading.RLock()
         functools.update_wrapper(self, fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run; while another function is traced, become part of its trace."""
-        positional = self._positional(args, kwargs)
+        positional: Any = self._positional(args, kwargs) if kwargs else args
+        leaves, tree = optree.tree_flatten(positional, namespace=NAMESPACE)
+        key = call_key(tree, leaves)
+        ready = self._ready.get(key)
+        if ready is not None:
+            return ready(leaves)
         leaves, tree = leaves_of(positional)
         if any(isinstance(x, Value) for x in leaves):
             return self.fn(*args, **kwargs)
         entry, sizes = self._find(positional, leaves, tree)
-        refuse_gradients(leaves)
-        result: R = entry.call(leaves, sizes)
-        return result
+        ready = entry.prepare(leaves, sizes)
+        if self.check:
+            ready = _checked(entry, sizes, ready)
+        ready = differentiable(self, entry, leaves, tree, ready)
+        if key is not None:
+            if len(self._ready) >= _MOST_SHAPES:
+                self._ready.clear()
+            self._ready[key] = ready
+        return ready(leaves)
 
     def graph(self, *args: Any) -> Graph:
         """The simplified graph for these arguments."""
@@ -156,9 +257,13 @@ class Compiled(Generic[P, R]):
         return self._entry(args).build.kernels
 
     def explain(self, *args: Any) -> Explanation:
-        """What was compiled for these arguments, and why so."""
-        build = self._entry(args).build
-        return Explanation(build.backend, build.graph, build.program)
+        """What was compiled for these arguments, why so, and what it costs.
+
+        Printing it measures a few calls with these arguments.
+        """
+        leaves, tree = leaves_of(args)
+        entry, sizes = self._find(args, leaves, tree)
+        return entry.explain(leaves, sizes)
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}, {len(self.entries)} entries>"
@@ -231,6 +336,7 @@ def compile(
     backend: str = "auto",
     dynamic: Dynamic = None,
     threads: int | None = None,
+    check: bool = False,
 ) -> Compiled[P, R]: ...
 
 
@@ -241,6 +347,7 @@ def compile(
     backend: str = "auto",
     dynamic: Dynamic = None,
     threads: int | None = None,
+    check: bool = False,
 ) -> Callable[[Callable[..., Any]], Compiled[..., Any]]: ...
 
 
@@ -250,21 +357,31 @@ def compile(
     backend: str = "auto",
     dynamic: Dynamic = None,
     threads: int | None = None,
+    check: bool = False,
 ) -> Any:
     """Compile a function of arrays, as a decorator or by a call.
 
     Args:
         fn: written with torch or NumPy functions and free of side effects: it is traced once for
-            each signature, and numbers that it closes over are read then.
+            each signature, and numbers that it closes over are read then. Or a torch module,
+            whose parameters are then arguments before the others.
         backend: "auto", "triton", "c", "interpret" or "reference".
         dynamic: the axes whose size varies from call to call; by default the leading axis of
             every array after the first argument.
         threads: for the C backend; by default what the work of a call is worth, at most the CPUs
             that this process may use.
+        check: at each call run the reference evaluator beside the kernels, and raise a CheckError
+            that names the first node that differs or turns NaN. Slow: for debugging.
 
     Raises:
         BackendError: for a backend that there is none of.
     """
     if fn is None:
-        return functools.partial(compile, backend=backend, dynamic=dynamic, threads=threads)
-    return Compiled(fn, backend=backend, dynamic=dynamic, threads=threads)
+        return functools.partial(
+            compile, backend=backend, dynamic=dynamic, threads=threads, check=check
+        )
+    if is_module(fn):
+        from .modules import CompiledModule
+
+        return CompiledModule(fn, backend=backend, dynamic=dynamic, threads=threads, check=check)
+    return Compiled(fn, backend=backend, dynamic=dynamic, threads=threads, check=check)

@@ -13,6 +13,8 @@ from graphir.dtypes import DType
 from graphir.errors import BackendError
 from graphir.sizes import evaluate_shape
 
+from .debug import logged
+
 Memory: TypeAlias = Any
 """What a backend computes on: NumPy arrays on the CPU, torch tensors on a GPU."""
 
@@ -93,7 +95,12 @@ class Call:
 
 
 class Executable:
-    """A program that is ready to run."""
+    """A program that is ready to run.
+
+    Attributes:
+        program, backend: what is run, and what runs it.
+        outputs: the position of each of the graph's outputs among the program's buffers.
+    """
 
     def __init__(self, program: Program, backend: Backend) -> None:
         self.program, self.backend = program, backend
@@ -103,7 +110,7 @@ class Executable:
         self._order = inputs.pop() if shuffled else None
         self._inputs = len(inputs)
         position = {b.name: i for i, b in enumerate(program.buffers)}
-        self._outputs = tuple(position[name] for name in program.outputs)
+        self.outputs = tuple(position[name] for name in program.outputs)
 
     def bind(
         self, inputs: Sequence[Memory], sizes: Mapping[str, int], *, order: Memory | None = None
@@ -134,7 +141,8 @@ class Executable:
         for i, buffer in enumerate(self.program.buffers[len(inputs) :], len(inputs)):
             memory.append(order if i == self._order else self._allocate(buffer, known))
         steps = self.backend.bind(memory, known)
-        return Call(steps, [memory[i] for i in self._outputs], programs)
+        steps = logged(steps, self.program, programs)
+        return Call(steps, [memory[i] for i in self.outputs], programs)
 
     def run(
         self,

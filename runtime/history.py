@@ -53,6 +53,7 @@ class TrainResult:
     backend: str
     threads: int
     _build: Build = field(repr=False)
+    sizes: dict[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def graph(self) -> Graph:
@@ -71,4 +72,10 @@ class TrainResult:
 
     def explain(self) -> Explanation:
         """The kernels and the scheduler's decisions; print it."""
-        return Explanation(self.backend, self.graph, self.program)
+        timed = [s for s in self.history.seconds if s > 0]
+        steps = max(1, len(self.history.step_loss) // max(1, len(self.history.loss)))
+        seconds = min(timed) / steps if timed else None
+        return Explanation(
+            self._build, self.sizes, self.threads,
+            (lambda: seconds) if seconds is not None else None, self.history,
+        )  # fmt: skip

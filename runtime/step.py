@@ -67,23 +67,35 @@ COMPILED_STEPS = TrainCache()
 class StepForm:
     """How the flattened arguments of a step lie in the inputs of its graph.
 
-    The order is: parameters, state, learning rate, hyper-parameters, data.
+    The order is: parameters, state, numbers that change from step to step, numbers that do not,
+    data.
+
+    Attributes:
+        params, state, data: how many leaves.
+        stepped, hyper: the names of the optimizer's numbers.
     """
 
     params: int
     state: int
-    hyper: int
+    stepped: tuple[str, ...]
+    hyper: tuple[str, ...]
     data: int
 
     @property
-    def stepped(self) -> int:
-        """The position of the learning rate."""
-        return self.params + self.state
+    def numbers(self) -> tuple[str, ...]:
+        """The names of all of the optimizer's numbers."""
+        return self.stepped + self.hyper
+
+    @property
+    def stepwise(self) -> range:
+        """The positions of the numbers that change from step to step."""
+        first = self.params + self.state
+        return range(first, first + len(self.stepped))
 
     @property
     def batched(self) -> range:
         """The positions of the data."""
-        first = self.stepped + 1 + self.hyper
+        first = self.stepwise.stop + len(self.hyper)
         return range(first, first + self.data)
 
 
@@ -94,11 +106,13 @@ class TracedStep:
     Attributes:
         dim: the name of the batch size.
         unused: a sentence for each parameter that the loss does not use.
+        traced: the graph before it was simplified.
     """
 
     graph: Graph
     dim: str
     unused: tuple[str, ...]
+    traced: Graph
 
 
 def trace_step(
@@ -109,7 +123,7 @@ def trace_step(
     optimizer: Optimizer,
     form: StepForm,
 ) -> TracedStep:
-    """The graph of `(params, state, lr, hyper, batch) -> (params, state, loss)`, simplified.
+    """The graph of `(params, state, numbers, batch) -> (params, state, loss)`, simplified.
 
     Args:
         data: one batch, whose leading axis becomes the loop's Dim.
@@ -117,12 +131,11 @@ def trace_step(
     Raises:
         GraphirError: where the loss is no function that can be trained.
     """
-    hyper = optimizer.hyper()
     unused: list[str] = []
 
-    def step(params: Any, state: Any, lr: Value, *rest: Any) -> tuple[Any, Any, Value]:
-        numbers = dict(zip(sorted(hyper), rest, strict=False))
-        batch = rest[len(hyper) :]
+    def step(params: Any, state: Any, *rest: Any) -> tuple[Any, Any, Value]:
+        numbers = dict(zip(form.numbers, rest, strict=False))
+        batch = rest[len(form.numbers) :]
         leaves, params_tree = leaves_of(params)
         value = _checked(loss(params, *batch))
         refuse_accidental_broadcast(value.graph, batch)
@@ -130,12 +143,12 @@ def trace_step(
         grads = gradients(value, leaves)
         # A trace may start again, so what an earlier start found is forgotten.
         unused[:] = value.graph.notes[told:]
-        new, new_state = optimizer.step(leaves, grads, state, lr, numbers)
+        new, new_state = optimizer.step(leaves, grads, state, numbers)
         return unflatten(params_tree, new), new_state, value
 
     own, *columns = argument_names(loss, 1 + len(data))
-    extra = [_unlike([own, *columns], name) for name in ("state", "lr", *sorted(hyper))]
-    arguments = (params, state, 0.1, *(hyper[name] for name in sorted(hyper)), *data)
+    extra = [_unlike([own, *columns], name) for name in ("state", *form.numbers)]
+    arguments = (params, state, *(0.1 for _ in form.numbers), *data)
     traced = trace(
         step, arguments, names=[own, *extra, *columns], dynamic=dict.fromkeys(columns, 0)
     )
@@ -155,13 +168,13 @@ def trace_step(
             raise DTypeError(
                 f"the update of `{graph.names[before]}` is {after.type}, it must stay {before.type}"
             )
-    return TracedStep(graph, dim.terms[0][0][0], tuple(unused))
+    return TracedStep(graph, dim.terms[0][0][0], tuple(unused), traced.graph)
 
 
 def batch_loop(form: StepForm, dim: str, *, shuffled: bool) -> BatchLoop:
     """The loop around a step: parameters and state are carried in place."""
     carried = tuple((i, i) for i in range(form.params + form.state))
-    return BatchLoop(dim, frozenset(form.batched), frozenset([form.stepped]), carried, shuffled)
+    return BatchLoop(dim, frozenset(form.batched), frozenset(form.stepwise), carried, shuffled)
 
 
 def _unlike(taken: Sequence[str], name: str) -> str:

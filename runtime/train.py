@@ -11,7 +11,8 @@ import numpy as np
 
 from graphir.dtypes import dtype_of
 from graphir.errors import DivergedError
-from graphir.trees import unflatten
+from graphir.frontend.torch_modules import update_in_place
+from graphir.trees import NAMESPACE, unflatten
 
 from .arrays import (
     check_ranges,
@@ -25,9 +26,10 @@ from .arrays import (
 )
 from .backends import Build, check_options, choose
 from .compiled import Entry, compile_entry
+from .debug import timed
 from .executable import Call, Memory, count_steps
 from .history import History, TrainResult
-from .optim import Optimizer, learning_rates
+from .optim import Clipped, Optimizer, learning_rates
 from .progress import EpochProgress
 from .step import COMPILED_STEPS, CompiledStep, StepForm, batch_loop, trace_step
 from .train_checks import Task, diverged
@@ -46,6 +48,8 @@ def train(
     epochs: int = 1,
     seed: int = 0,
     shuffle: bool = True,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
     validation: Any = None,
     backend: str = "auto",
     threads: int | None = None,
@@ -58,7 +62,8 @@ def train(
 
     Args:
         loss: returns one number for a batch, e.g. the mean of the squared errors.
-        params: a tree of floating-point arrays. They are copied, never written.
+        params: a tree of floating-point arrays, which are copied and never written, or of
+            torch modules, whose parameters are updated in place once training has ended.
         data: a tuple (or list) of arrays or trees of arrays that share their leading axis, the
             rows; anything else is passed to the loss as its one argument.
         optimizer: e.g. `graphir.optim.SGD(lr=0.1)`.
@@ -66,6 +71,9 @@ def train(
         epochs: how often each row is seen.
         seed: of the order of the rows; the same seed gives the same bits.
         shuffle: draw a new order for each epoch.
+        clip_value: clip each element of the gradients to [-clip_value, clip_value].
+        clip_norm: scale all gradients together so that their norm is at most this. Clipping is
+            what happens between a loss and any optimizer, so it is no optimizer's option.
         validation: data of the same form, whose loss is measured after each epoch.
         backend, threads: as for `graphir.compile`.
         progress: show a bar, where there is a terminal.
@@ -77,6 +85,8 @@ def train(
     started = time.perf_counter()
     check_options(backend, threads)
     task = Task.checked(loss, params, data, validation, batch_size, epochs, seed)
+    if clip_value is not None or clip_norm is not None:
+        optimizer = Clipped(optimizer, clip_value, clip_norm)
     step = _compiled_step(task, optimizer, shuffle, backend, threads)
     scored = _Validation(task, step.build) if validation is not None else None
     for sentence in step.traced.unused:
@@ -92,9 +102,10 @@ def train(
             bar.finish_epoch(history)
     run.check_params()
     trained = unflatten(leaves_of(task.params)[1], run.params())
+    trained = update_in_place(params, trained, NAMESPACE)
     return TrainResult(
         trained, history, compiled - started, sum(history.seconds), step.build.backend,
-        run.call.programs, step.build,
+        run.call.programs, step.build, {"rows": task.rows, "batch": task.batch},
     )  # fmt: skip
 
 
@@ -110,17 +121,22 @@ def _compiled_step(
 
     def make() -> CompiledStep:
         state = _initial_state(task, optimizer)
+        nothing = np.zeros(0)
         form = StepForm(
-            len(task.param_leaves), len(leaves_of(state)[0]), len(optimizer.hyper()),
+            len(task.param_leaves), len(leaves_of(state)[0]),
+            tuple(optimizer.stepped(nothing, nothing)), tuple(optimizer.hyper()),
             len(task.data_leaves),
         )  # fmt: skip
         columns, tree = leaves_of(task.data)
         batch = unflatten(tree, [x[: task.batch] for x in columns])
-        traced = trace_step(task.loss, task.params, state, batch, optimizer, form)
+        with timed("trace and differentiate", "step"):
+            traced = trace_step(task.loss, task.params, state, batch, optimizer, form)
         loop = batch_loop(form, traced.dim, shuffled=shuffled)
         device = next((x.device for x in arrays if is_tensor(x)), None)
         name = getattr(task.loss, "__name__", type(task.loss).__name__)
-        build = Build(traced.graph, f"{name}_step", chosen, loop, threads, device)
+        build = Build(
+            traced.graph, f"{name}_step", chosen, loop, threads, device, traced=traced.traced
+        )
         return CompiledStep(traced, build, form)
 
     step: CompiledStep = COMPILED_STEPS.get(task.loss, key, make)
@@ -150,9 +166,9 @@ class _Run:
         self.steps = count_steps(task.rows, task.batch)
         leaves = [_copy(x) for x in task.param_leaves]
         leaves += leaves_of(_initial_state(task, optimizer))[0]
-        leaves.append(np.zeros(self.steps, graph.inputs[form.stepped].dtype.numpy))
+        leaves += [np.zeros(self.steps, graph.inputs[i].dtype.numpy) for i in form.stepwise]
         hyper = optimizer.hyper()
-        leaves += [hyper[name] for name in sorted(hyper)]
+        leaves += [hyper[name] for name in form.hyper]
         leaves += task.data_leaves
         leaves += [graph.captured[x] for x in graph.inputs[len(leaves) :]]
         memory = [
@@ -161,7 +177,7 @@ class _Run:
         ]
         check_ranges(graph, memory)
         self.weights: list[Memory] = memory[: form.params]
-        self.lr: Memory = memory[form.stepped]
+        self.stepped = {n: memory[i] for n, i in zip(form.stepped, form.stepwise, strict=True)}
         self.data: list[Memory] = [memory[i] for i in form.batched]
         loop = step.build.loop
         self.order: Memory | None = None
@@ -187,21 +203,24 @@ class _Run:
         rates = learning_rates(
             self.optimizer.lr, epoch * steps, (epoch + 1) * steps, task.epochs * steps
         )
-        self.backend.write(self.lr, rates)
+        counted = np.arange(epoch * steps + 1, (epoch + 1) * steps + 1, dtype=np.float64)
+        for name, numbers in self.optimizer.stepped(rates, counted).items():
+            self.backend.write(self.stepped[name], numbers)
+        epoch_losses = np.empty(steps)
         first = 0
         while first < steps:
             last = min(first + self.slice, steps)
             began = time.perf_counter()
             self.call.run(first, last)
-            losses = self.backend.read(self.losses)[first:last].astype(np.float64)
-            self._check(epoch, first, losses, rates, history)
-            history.step_loss.extend(losses.tolist())
+            epoch_losses[first:last] = self.backend.read(self.losses)[first:last]
+            self._check(epoch, slice(first, last), epoch_losses, rates, history)
             self._pace(last - first, time.perf_counter() - began)
             first = last
-            bar.advance(min(last * task.batch, task.rows), float(losses[-1]))
+            bar.advance(min(last * task.batch, task.rows), float(epoch_losses[last - 1]))
+        history.step_loss.extend(epoch_losses.tolist())
         rows = np.full(steps, task.batch, np.float64)
         rows[-1] = task.rows - (steps - 1) * task.batch
-        history.loss.append(float(rows @ np.array(history.step_loss[-steps:])) / task.rows)
+        history.loss.append(float(rows @ epoch_losses) / task.rows)
         history.learning_rate.extend(rates.tolist())
         seconds = time.perf_counter() - started
         history.seconds.append(seconds)
@@ -219,22 +238,23 @@ class _Run:
     def _check(
         self,
         epoch: int,
-        first: int,
+        done: slice,
         losses: np.ndarray[Any, Any],
         rates: np.ndarray[Any, Any],
         history: History,
     ) -> None:
-        finite = np.isfinite(losses)
+        """Raise DivergedError where a loss of the epoch's steps `done` is not finite."""
+        finite = np.isfinite(losses[done])
         if finite.all():
             return
-        bad = int(np.argmin(finite))
-        before = [*history.step_loss, *losses[:bad].tolist()][-1:]
+        bad = done.start + int(np.argmin(finite))
+        before = [*history.step_loss[-1:], *losses[:bad].tolist()][-1:]
         raise diverged(
             self.task.names[len(self.weights) :],
             [self.backend.read(x) for x in self.data],
-            f"the loss is {losses[bad]} in epoch {epoch + 1}, step {first + bad + 1}",
+            f"the loss is {losses[bad]} in epoch {epoch + 1}, step {bad + 1}",
             before=before[0] if before else None,
-            lr=float(rates[first + bad]),
+            lr=float(rates[bad]),
         )
 
     def _pace(self, steps: int, seconds: float) -> None:

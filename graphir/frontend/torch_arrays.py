@@ -1,4 +1,4 @@
-"""Tensors made of arrays that were read from a file."""
+"""What is asked of torch itself: tensors made of arrays, and its devices."""
 
 from __future__ import annotations
 
@@ -12,3 +12,12 @@ def as_tensor(values: np.ndarray[Any, Any]) -> Any:
     import torch
 
     return torch.from_numpy(values)
+
+
+def gpus() -> list[str]:
+    """The names of the GPUs that torch sees."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

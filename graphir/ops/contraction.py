@@ -45,4 +45,6 @@ def _vjp_rhs(g: Value, o: Value, a: Value, b: Value, lhs: str, rhs: str, out: st
     return a.apply("contract", g, lhs=lhs, rhs=out, out=rhs)
 
 
-OPS.register(OpDef("contract", Kind.CONTRACTION, _infer, _evaluate, (_vjp_lhs, _vjp_rhs)))
+OPS.register(
+    OpDef("contract", Kind.CONTRACTION, _infer, _evaluate, (_vjp_lhs, _vjp_rhs), linear=(0, 1))
+)

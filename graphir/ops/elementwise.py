@@ -281,5 +281,6 @@ OPS.register(
         lambda inputs, a: (inputs[0].shape, a["dtype"]),
         lambda sizes, node, x: np.asarray(x).astype(node.dtype.numpy),
         (lambda g, o, x, dtype: cast(g, x.element),),
+        linear=(0,),
     )
 )

@@ -55,6 +55,16 @@ OPS.register(
         _infer_take,
         lambda sizes, node, x, index: np.take(x, index, axis=0),
         (_vjp_take, None),
+        linear=(0,),
     )
 )
-OPS.register(OpDef("scatter_add", Kind.INDEXING, _infer_scatter, _scatter, (_vjp_scatter, None)))
+OPS.register(
+    OpDef(
+        "scatter_add",
+        Kind.INDEXING,
+        _infer_scatter,
+        _scatter,
+        (_vjp_scatter, None),
+        linear=(0,),
+    )
+)

@@ -94,6 +94,7 @@ OPS.register(
         _infer_broadcast,
         _broadcast,
         (_vjp_broadcast,),
+        linear=(0,),
         doc="axis i of x becomes axis dims[i]; the others repeat it",
     )
 )
@@ -104,6 +105,7 @@ OPS.register(
         _infer_reshape,
         lambda sizes, node, x: np.reshape(x, evaluate_shape(node.shape, sizes)),
         (lambda g, o, x, shape: g.apply("reshape", shape=x.sizes),),
+        linear=(0,),
     )
 )
 OPS.register(
@@ -113,7 +115,8 @@ OPS.register(
         lambda inputs, a: (tuple(inputs[0].shape[i] for i in a["order"]), inputs[0].dtype),
         lambda sizes, node, x: np.transpose(x, node.attrs["order"]),
         (_vjp_permute,),
+        linear=(0,),
     )
 )
-OPS.register(OpDef("slice", Kind.MOVEMENT, _infer_slice, _slice, (_vjp_slice,)))
-OPS.register(OpDef("embed", Kind.MOVEMENT, _infer_slice, _embed, (_vjp_embed,)))
+OPS.register(OpDef("slice", Kind.MOVEMENT, _infer_slice, _slice, (_vjp_slice,), linear=(0,)))
+OPS.register(OpDef("embed", Kind.MOVEMENT, _infer_slice, _embed, (_vjp_embed,), linear=(0,)))

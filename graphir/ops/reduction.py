@@ -10,7 +10,7 @@ import numpy as np
 from ..dtypes import DType
 from ..errors import DTypeError
 from ..graph import Node
-from ..opdef import OPS, Array, Attrs, Combiner, Kind, OpDef, Vjp
+from ..opdef import OPS, Array, Attrs, Combiner, Jvp, Kind, OpDef, Vjp
 from ..sizes import Shape
 from ..value import Value, cast
 from .elementwise import select_or_zero
@@ -33,7 +33,18 @@ def _vjp_extremum(g: Value, out: Value, x: Value, axes: tuple[int, ...]) -> Valu
     return select_or_zero(hit, restore(g / count, x, axes))
 
 
-def _reduction(name: str, combiner: Combiner, vjp: Vjp, kinds: str, torch: str) -> None:
+def _jvp_extremum(
+    tangents: Sequence[Value | None], out: Value, x: Value, axes: tuple[int, ...]
+) -> Value:
+    """The mean tangent of the elements that attain it: the transpose of `_vjp_extremum`."""
+    (t,) = tangents
+    assert t is not None
+    hit = x.apply("eq", restore(out, x, axes))
+    count = cast(hit, t.element).apply("sum", axes=axes)
+    return select_or_zero(hit, t).apply("sum", axes=axes) / count
+
+
+def _reduction(name: str, combiner: Combiner, vjp: Vjp, kinds: str, jvp: Jvp | None = None) -> None:
     def infer(inputs: Sequence[Node], attrs: Attrs) -> tuple[Shape, DType]:
         (x,) = inputs
         if x.dtype.kind not in kinds:
@@ -46,7 +57,19 @@ def _reduction(name: str, combiner: Combiner, vjp: Vjp, kinds: str, torch: str) 
             combiner.ufunc.reduce(x, axis=node.attrs["axes"], initial=start, dtype=x.dtype)
         )
 
-    OPS.register(OpDef(name, Kind.REDUCTION, infer, evaluate, (vjp,), combiner=combiner))
+    linear = () if jvp else (0,)
+    OPS.register(
+        OpDef(
+            name,
+            Kind.REDUCTION,
+            infer,
+            evaluate,
+            (vjp,),
+            combiner=combiner,
+            linear=linear,
+            jvp=jvp,
+        )
+    )
 
 
 def _lowest(dtype: DType) -> float | int | bool:
@@ -65,6 +88,6 @@ SUM = Combiner("add", lambda dtype: 0, np.add)
 MAX = Combiner("maximum", _lowest, np.maximum)
 MIN = Combiner("minimum", _highest, np.minimum)
 
-_reduction("sum", SUM, _vjp_sum, "if", "sum")
-_reduction("amax", MAX, _vjp_extremum, "bif", "amax")
-_reduction("amin", MIN, _vjp_extremum, "bif", "amin")
+_reduction("sum", SUM, _vjp_sum, "if")
+_reduction("amax", MAX, _vjp_extremum, "bif", _jvp_extremum)
+_reduction("amin", MIN, _vjp_extremum, "bif", _jvp_extremum)

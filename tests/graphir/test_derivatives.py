@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 
 from graphir import dtypes
-from graphir.differentiate import gradients
+from graphir.batching import batched, stand_in
+from graphir.differentiate import gradients, pullback
 from graphir.dtypes import DType
 from graphir.errors import DTypeError
 from graphir.evaluate import evaluate
+from graphir.forward import pushforward
 from graphir.graph import Graph, Node
 from graphir.opdef import OPS, Kind
 from graphir.value import Value, reduce
@@ -196,3 +199,51 @@ def test_the_reference_gives_the_declared_type(case: Case) -> None:
     result = OPS[case.op].evaluate({}, out, *arrays)
     assert np.asarray(result).dtype == out.dtype.numpy
     assert np.shape(result) == out.shape
+
+
+@pytest.mark.parametrize("case", all_cases(), ids=str)
+def test_forward_mode_is_the_transpose_of_reverse_mode(case: Case) -> None:
+    """<w, J t> is <transposed J w, t>, where the left uses the JVP rule and the right the VJP's."""
+    g = Graph()
+    xs = [Value(g, g.add_input(s, case.type_of(i), f"x{i}")) for i, s in enumerate(case.shapes)]
+    wrt = [x for x, vjp in zip(xs, OPS[case.op].vjps, strict=True) if vjp is not None]
+    out = xs[0].apply(case.op, *xs[1:], **case.attrs)
+    directions = [Value(g, g.add_input(x.sizes, x.element, f"t{i}")) for i, x in enumerate(wrt)]
+    weight = Value(g, g.add_input(out.sizes, out.element, "w"))
+    (moved,) = pushforward([out], wrt, directions)
+    pulled = pullback([out], [weight], wrt)
+    pairs = [(moved, weight), *zip(pulled, directions, strict=True)]
+    g.outputs = [reduce("sum", a * b, None).node for a, b in pairs]
+    verify(g, "pushforward")
+    rng = np.random.default_rng(5)
+    arrays = draw(case, rng) + [rng.normal(size=x.sizes) for x in (*directions, weight)]
+    left, *right = evaluate(g, arrays, wide=True)
+    np.testing.assert_allclose(left, sum(right), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("lead", [(3,), (2, 2)], ids=str)
+@pytest.mark.parametrize("case", all_cases(), ids=str)
+def test_a_batch_is_a_loop_over_its_examples(case: Case, lead: tuple[int, ...]) -> None:
+    """For every choice of which operands differ between the examples."""
+    rng = np.random.default_rng(9)
+    for many in product((False, True), repeat=len(case.shapes)):
+        g, arrays, pairs, xs = Graph(), [], [], []
+        for i, (shape, differs) in enumerate(zip(case.shapes, many, strict=True)):
+            examples = [draw(case, rng)[i] for _ in np.ndindex(*lead)]
+            if differs and i in case.values:
+                examples = [np.roll(x, j) for j, x in enumerate(examples)]
+            array = np.stack(examples).reshape(*lead, *shape) if differs else examples[0]
+            x = Value(g, g.add_input(array.shape, case.type_of(i), f"x{i}"))
+            arrays.append(array.astype(case.type_of(i).numpy))
+            xs.append(stand_in(x, shape) if differs else x)
+            if differs:
+                pairs.append((xs[-1], x))
+        one = xs[0].apply(case.op, *xs[1:], **case.attrs)
+        g.outputs = [y.node for y in batched([one], pairs, lead)]
+        verify(g, "batched")
+        (found,) = evaluate(g, arrays)
+        single = apply_to_inputs(case)
+        for at in np.ndindex(*lead):
+            operands = [a[at] if m else a for a, m in zip(arrays, many, strict=True)]
+            expected = OPS[case.op].evaluate({}, single, *operands)
+            np.testing.assert_allclose(found[at], expected, rtol=1e-12)

@@ -31,6 +31,23 @@ def golden() -> Graph:
     return g
 
 
+def test_a_model_before_it_is_differentiated() -> None:
+    g = golden()
+    g.outputs = g.outputs[:1]
+    g.pruned, g.notes = [], []
+    assert dump(g) == dedent("""\
+        graph(x: f32(n, 3), w: f32(3,), b: f32(), y: f32(n,))
+          %4 = contract(x, w, "nd,d->n")   f32(n,)   train.py:17
+          %5 = sub(%4, y)                  f32(n,)   train.py:17
+          %7 = cast(0.5)                   f32()     train.py:18
+          %8 = broadcast(%7, dims=())      f32(n,)   train.py:18
+          %9 = gt(%5, %8)                  b1(n,)    train.py:18
+          %10 = mul(%5, %5)                f32(n,)   train.py:18
+          %11 = where(%9, %10, %5)         f32(n,)   train.py:18
+          %12 = sum(%11, axes=(0,))        f32()     train.py:18
+          return %12""")
+
+
 def test_a_model_with_its_gradient() -> None:
     assert dump(golden()) == dedent("""\
         graph(x: f32(n, 3), w: f32(3,), b: f32(), y: f32(n,))

@@ -94,7 +94,10 @@ def test_sizes_are_solved_for_symbols() -> None:
     [
         (
             [(5, 2), (5,), (2,)],
-            "argument `differences`: shape (n - 1,) is expected, got (5,): its axis 0 must be n - 1",
+            (
+                "argument `differences`: shape (n - 1,) is expected, got (5,): "
+                "its axis 0 must be n - 1"
+            ),
         ),
         (
             [(5, 2), (4,), (3,)],

@@ -23,7 +23,6 @@ class Regression:
         loss: `loss(params, x, *more)`, in torch functions; params is a tuple.
         params: the shapes of the parameters.
         data: (generator, rows) -> the arrays of the data, float64 or int64; the first is `x`.
-        kernels: how many kernels a training step takes.
         spread: the parameters' standard deviation.
     """
 
@@ -31,7 +30,6 @@ class Regression:
     loss: Callable[..., Any]
     params: tuple[tuple[int, ...], ...]
     data: Callable[[np.random.Generator, int], Arrays]
-    kernels: int = 1
     spread: float = 0.5
 
     def arguments(
@@ -363,11 +361,11 @@ def over_the_batch(params: Any, x: Any, y: Any) -> Any:
 
 
 MORE_PASSES = (
-    Regression("batch_standardised", batch_standardised, VECTOR, _real, kernels=2),
-    Regression("r_squared", r_squared, VECTOR, _real, kernels=2),
-    Regression("correlation", correlation, ((FEATURES,),), _real, kernels=3),
-    Regression("batch_normalised", batch_normalised, ((FEATURES, 4), (4,)), _real, kernels=4),
-    Regression("over_the_batch", over_the_batch, ((FEATURES,),), _real, kernels=3),
+    Regression("batch_standardised", batch_standardised, VECTOR, _real),
+    Regression("r_squared", r_squared, VECTOR, _real),
+    Regression("correlation", correlation, ((FEATURES,),), _real),
+    Regression("batch_normalised", batch_normalised, ((FEATURES, 4), (4,)), _real),
+    Regression("over_the_batch", over_the_batch, ((FEATURES,),), _real),
 )
 """What needs a finished sum over all rows before it can go on with each row."""
 

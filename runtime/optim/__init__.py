@@ -1,0 +1,24 @@
+"""Optimizers, learning-rate schedules and gradient clipping: compiled together with the loss."""
+
+from .adaptive import Adagrad, Adam, AdamW, RMSprop
+from .clip import Clipped
+from .protocol import Optimizer, Schedule, State
+from .schedules import constant, cosine, learning_rates, step, warmup
+from .sgd import SGD
+
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Clipped",
+    "Optimizer",
+    "RMSprop",
+    "Schedule",
+    "State",
+    "constant",
+    "cosine",
+    "learning_rates",
+    "step",
+    "warmup",
+]
