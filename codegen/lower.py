@@ -43,7 +43,7 @@ auto break case char const default do double enum extern float goto inline int l
 restrict short signed sizeof static struct switch typedef union unsigned void volatile
 tl triton libdevice pid programs rows batch first last step start steps block base count
 exp log sin cos tan sqrt pow tanh order n m sizes buffers kept scratch begin end call
-final part reduce_maximum reduce_minimum
+final part reduce_maximum reduce_minimum reduce_mul multiply
 """
 # Words of either target, and names that the printers give to what is not a tile.
 RESERVED = frozenset(keyword.kwlist) | frozenset(_WORDS.split())
@@ -123,17 +123,50 @@ class Lowering:
     def value(self, node: Node, asked: Section) -> Tile:
         """The tile of `node`, defined no later than in section `asked`."""
         section = self._section(node, asked)
-        if (section, node) in self.memo:
-            return self.memo[section, node]
-        if node not in self.computed or node in self.stored:
-            place = view(node, self.stored)
-            if place is not None and (node in self.stored or not self._aliased(node)):
-                tile = self._load(node, place, self.map.of[node], section)
-                self.memo[section, node] = tile
-                return tile
-        tile = self._compute(node, section)
-        self.memo[section, node] = tile
-        return tile
+        for x, place in self._in_order(node, section):
+            self.memo[place, x] = self._define(x, place)
+        return self.memo[section, node]
+
+    def _in_order(self, node: Node, section: Section) -> list[tuple[Node, Section]]:
+        """What is still to be defined for `node`, operands first; a chain may be of any length."""
+        order: list[tuple[Node, Section]] = []
+        seen: set[tuple[Node, Section]] = set()
+        stack = [(node, section, False)]
+        while stack:
+            x, place, expanded = stack.pop()
+            if expanded:
+                order.append((x, place))
+            elif (place, x) not in self.memo and (x, place) not in seen:
+                seen.add((x, place))
+                stack.append((x, place, True))
+                stack += [(y, s, False) for y, s in reversed(self._asked_of(x, place))]
+        return order
+
+    def _asked_of(self, node: Node, section: Section) -> list[tuple[Node, Section]]:
+        """The operands whose tiles `node` reads, with the sections in which they are defined."""
+        if self._read_at(node) is not None:
+            return []
+        joins = node.kind in (Kind.REDUCTION, Kind.CONTRACTION)
+        inner = self._joined_in(node, section) if joins else section
+        return [
+            (x, self._section(x, inner))
+            for position, x in enumerate(node.inputs)
+            if (node, position) not in self.map.cuts
+        ]
+
+    def _read_at(self, node: Node) -> View | None:
+        """Where `node` lies in memory, if it is read from there."""
+        if node in self.computed and node not in self.stored:
+            return None
+        if node not in self.stored and self._aliased(node):
+            return None
+        return view(node, self.stored)
+
+    def _define(self, node: Node, section: Section) -> Tile:
+        place = self._read_at(node)
+        if place is not None:
+            return self._load(node, place, self.map.of[node], section)
+        return self._compute(node, section)
 
     def _aliased(self, node: Node) -> bool:
         return node.op in ALIASES and (node, 0) not in self.map.cuts

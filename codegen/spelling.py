@@ -32,6 +32,10 @@ def _function(c: str, triton: str, triton64: str | None = None) -> Spelling:
     return Spelling(c + "{f}({0})", triton + "({0})", triton64 and triton64 + "({0})")
 
 
+def _function_of_two(c: str, triton: str) -> Spelling:
+    return Spelling(c + "{f}({0}, {1})", triton + "({0}, {1})")
+
+
 _NAN_ALL = "propagate_nan=tl.PropagateNan.ALL"
 
 SPELLINGS: dict[str, Spelling] = {
@@ -61,9 +65,18 @@ SPELLINGS: dict[str, Spelling] = {
     "expm1": _function("gr_expm1", "libdevice.expm1"),
     "log": _function("gr_log", "tl.log"),
     "log1p": _function("gr_log1p", "libdevice.log1p"),
+    "exp2": _function("gr_exp2", "tl.exp2"),
+    "log2": _function("gr_log2", "tl.log2"),
+    "log10": _function("gr_log10", "libdevice.log10"),
     "sqrt": _function("sqrt", "tl.sqrt_rn", "tl.sqrt"),
     "sin": _function("gr_sin", "tl.sin"),
     "cos": _function("gr_cos", "tl.cos"),
+    "tan": _function("gr_tan", "libdevice.tan"),
+    "asin": _function("gr_asin", "libdevice.asin"),
+    "acos": _function("gr_acos", "libdevice.acos"),
+    "atan": _function("gr_atan", "libdevice.atan"),
+    "atan2": _function_of_two("atan2", "libdevice.atan2"),
+    "hypot": _function_of_two("hypot", "libdevice.hypot"),
     "tanh": _function("gr_tanh", "libdevice.tanh"),
     "sinh": _function("gr_sinh", "libdevice.sinh"),
     "cosh": _function("gr_cosh", "libdevice.cosh"),
@@ -71,6 +84,23 @@ SPELLINGS: dict[str, Spelling] = {
     "softplus": Spelling(
         "gr_softplus{f}({0})",
         "(tl.where({0} > 0, {0}, 0.0) + libdevice.log1p(tl.exp(-tl.abs({0}))))",
+    ),
+    "erf": _function("gr_erf", "libdevice.erf"),
+    "floor": _function("floor", "tl.floor"),
+    "ceil": _function("ceil", "tl.ceil"),
+    "rint": _function("rint", "libdevice.rint"),
+    "trunc": _function("trunc", "libdevice.trunc"),
+    # Integers: a division by 0, or of the least one by -1, would trap.
+    "fmod": Spelling(
+        "fmod{f}({0}, {1})",
+        "libdevice.fmod({0}, {1})",
+        None,
+        "({1} == 0 || {1} == -1 ? 0 : {0} % {1})",
+        "tl.where({1} == 0, 0, {0} % tl.where({1} == 0, 1, {1}))",
+    ),
+    "quotient": Spelling(
+        "({1} == 0 ? 0 : {1} == -1 ? -{0} : {0} / {1})",
+        "tl.where({1} == 0, 0, {0} // tl.where({1} == 0, 1, {1}))",
     ),
     # A comparison that is false for NaN, so that NaN comes through.
     "relu": Spelling(

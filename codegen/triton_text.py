@@ -50,7 +50,18 @@ def reduce_{name}(x, axis: tl.constexpr):
     nan = tl.max((x != x).to(tl.int32), axis)
     return tl.where(nan != 0, float("nan"), tl.{short}(x, axis))
 """
-_REDUCERS = {"add": "tl.sum", "maximum": "tl.max", "minimum": "tl.min"}
+# Triton has no product of a tile.
+_PRODUCT = """
+@triton.jit
+def multiply(x, y):
+    return x * y
+
+
+@triton.jit
+def reduce_mul(x, axis: tl.constexpr):
+    return tl.reduce(x, axis, multiply)
+"""
+_REDUCERS = {"add": "tl.sum", "maximum": "tl.max", "minimum": "tl.min", "mul": "reduce_mul"}
 
 
 def print_triton(program: Program) -> TritonModule:
@@ -62,6 +73,8 @@ def print_triton(program: Program) -> TritonModule:
         for name, short in (("maximum", "max"), ("minimum", "min"))
         if any(f"reduce_{name}(" in body for body in bodies)
     )
+    if any("reduce_mul(" in body for body in bodies):
+        helpers += _PRODUCT
     source = _HEADER + helpers + "".join("\n\n" + body for body in bodies)
     marks: list[Node | None] = [None] * (_HEADER + helpers).count("\n")
     for p in printers:
@@ -349,7 +362,7 @@ def _mask(ragged: Sequence[Axis], address: Address, axes: tuple[Axis, ...]) -> s
 
 
 def _reduced(op: str, dtype: DType, text: str, axis: int) -> str:
-    if op != "add" and dtype.is_float:
+    if op in ("maximum", "minimum") and dtype.is_float:
         return f"reduce_{op}({text}, {axis})"
     return f"{_REDUCERS[op]}({text}, {axis})"
 

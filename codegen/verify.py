@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from graphir.errors import GraphirError
 
 from .program import Program, Role
 from .tile import (
+    Axis,
     AxisRole,
     Contract,
     Load,
@@ -38,6 +41,8 @@ def verify_program(program: Program) -> None:
     ready, updated = set(inputs), set[str]()
     for kernel in program.kernels:
         verify_kernel(kernel)
+        if program.machine.padded:
+            verify_masks(kernel)
         for name in {s.address.buffer for s in kernel.statements() if isinstance(s, Load)}:
             if name not in ready:
                 raise KernelError(f"{kernel.name} reads {name} before it is written")
@@ -105,6 +110,39 @@ def verify_kernel(kernel: TileKernel) -> None:
                 raise KernelError(f"{kernel.name}, {part}: {made.name} varies along the stream")
             # What the body defines is gone when the loop ends.
             (in_body if part == "body" else defined).add(made)
+
+
+def verify_masks(kernel: TileKernel) -> None:
+    """Where tiles are padded, what is joined holds the combiner's identity beyond an axis' end."""
+    padding: dict[Tile, dict[Axis, float | int | bool]] = {}
+    for statement in kernel.statements():
+        match statement:
+            case Load(out=out):
+                padding[out] = dict.fromkeys(out.axes, 0)
+            case Map(out=out, op="copy", args=(x,)):
+                padding[out] = dict(padding.get(x, {}))
+            case Mask(out=out, source=source, axes=axes, value=value):
+                # It writes over the corners that two axes share.
+                kept = {a: v for a, v in padding.get(source, {}).items() if v == value}
+                padding[out] = kept | dict.fromkeys(axes, value)
+            case Reduce(out=out, source=source, axes=axes, identity=identity):
+                _check_padding(kernel, out, axes, identity, padding.get(source, {}))
+            case Contract(out=out, a=a, b=b, axes=axes):
+                for x in (a, b):
+                    mine = [axis for axis in axes if axis in x.axes]
+                    _check_padding(kernel, out, mine, 0, padding.get(x, {}))
+
+
+def _check_padding(
+    kernel: TileKernel,
+    out: Tile,
+    axes: Iterable[Axis],
+    identity: float | int | bool,
+    found: Mapping[Axis, float | int | bool],
+) -> None:
+    for axis in axes:
+        if axis.ragged and (axis not in found or found[axis] != identity):
+            raise KernelError(f"{kernel.name}: {out.name} joins what lies beyond {axis.name}'s end")
 
 
 def _check(kernel: TileKernel, statement: Statement, part: str) -> None:

@@ -5,6 +5,7 @@ differentiates it, fuses it into few kernels and trains with them; `compile` mak
 any such function; `grad` and `value_and_grad` differentiate one.
 """
 
+from graphir.checking import GradientError, check_grads
 from graphir.errors import (
     BackendError,
     DivergedError,
@@ -30,11 +31,13 @@ __all__ = [
     "BackendError",
     "DTypeError",
     "DivergedError",
+    "GradientError",
     "Graph",
     "GraphirError",
     "ShapeError",
     "TraceError",
     "UnsupportedError",
+    "check_grads",
     "compile",
     "grad",
     "hessian",

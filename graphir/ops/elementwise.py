@@ -1,4 +1,5 @@
-"""Elementwise primitives: operands of one shape, one dtype (but for `where` and `cast`)."""
+"""Elementwise primitives: arithmetic, comparisons and selection. Operands are of one shape and
+one dtype (but for `where` and `cast`). The functions of real numbers are in `functions.py`."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def _same(name: str, result: DType | None = None, kinds: str = "bif") -> Infer:
     return infer
 
 
-def _elementwise(
+def declare(
     name: str,
     function: Callable[..., Any],
     *vjps: Vjp | None,
@@ -80,15 +81,6 @@ def full_like(x: Value, value: float) -> Value:
     return c.apply("broadcast", shape=x.sizes, dims=()) if x.ndim else c
 
 
-def _sigmoid(x: Array) -> Array:
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
-
-
-def _softplus(x: Array) -> Array:
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
-
-
 def _tie_share(g: Value, mine: Value, other: Value, mine_wins: str) -> Value:
     """torch's subgradient of maximum and minimum: half to each side at a tie."""
     tie = mine.apply("eq", other)
@@ -108,7 +100,7 @@ def _pow_exponent(g: Value, out: Value, x: Value, p: Value) -> Value:
     )
 
 
-_elementwise(
+declare(
     "add",
     np.add,
     lambda g, o, x, y: g,
@@ -117,7 +109,7 @@ _elementwise(
     torch=("add",),
     numpy=("add",),
 )
-_elementwise(
+declare(
     "sub",
     np.subtract,
     lambda g, o, x, y: g,
@@ -126,7 +118,7 @@ _elementwise(
     torch=("sub", "subtract"),
     numpy=("subtract",),
 )
-_elementwise(
+declare(
     "mul",
     np.multiply,
     lambda g, o, x, y: g * y,
@@ -135,7 +127,7 @@ _elementwise(
     torch=("mul", "multiply"),
     numpy=("multiply",),
 )
-_elementwise(
+declare(
     "div",
     np.true_divide,
     lambda g, o, x, y: g / y,
@@ -144,8 +136,8 @@ _elementwise(
     torch=("div", "divide", "true_divide"),
     numpy=("divide", "true_divide"),
 )
-_elementwise("pow", np.power, _pow_base, _pow_exponent, domain=POSITIVE, kinds="if")
-_elementwise(
+declare("pow", np.power, _pow_base, _pow_exponent, domain=POSITIVE, kinds="if")
+declare(
     "neg",
     np.negative,
     lambda g, o, x: -g,
@@ -153,7 +145,7 @@ _elementwise(
     torch=("neg", "negative"),
     numpy=("negative",),
 )
-_elementwise(
+declare(
     "abs",
     np.abs,
     lambda g, o, x: g * unary("sign", x),
@@ -161,41 +153,15 @@ _elementwise(
     torch=("abs", "absolute"),
     numpy=("abs", "absolute", "fabs"),
 )
-_elementwise("sign", np.sign, None, kinds="if", torch=("sign", "sgn"), numpy=("sign",))
-_elementwise("exp", np.exp, lambda g, o, x: g * o, torch=("exp",), numpy=("exp",))
-_elementwise("expm1", np.expm1, lambda g, o, x: g * (o + 1.0), torch=("expm1",), numpy=("expm1",))
-_elementwise("log", np.log, lambda g, o, x: g / x, domain=POSITIVE, torch=("log",), numpy=("log",))
-_elementwise(
-    "log1p",
-    np.log1p,
-    lambda g, o, x: g / (x + 1.0),
-    domain=(-0.5, 3.0),
-    torch=("log1p",),
-    numpy=("log1p",),
-)
-_elementwise(
-    "sqrt", np.sqrt, lambda g, o, x: g * 0.5 / o, domain=POSITIVE, torch=("sqrt",), numpy=("sqrt",)
-)
-_elementwise("sin", np.sin, lambda g, o, x: g * unary("cos", x), torch=("sin",), numpy=("sin",))
-_elementwise("cos", np.cos, lambda g, o, x: -g * unary("sin", x), torch=("cos",), numpy=("cos",))
-_elementwise("tanh", np.tanh, lambda g, o, x: g * (1.0 - o * o), torch=("tanh",), numpy=("tanh",))
-_elementwise(
-    "sinh", np.sinh, lambda g, o, x: g * unary("cosh", x), torch=("sinh",), numpy=("sinh",)
-)
-_elementwise(
-    "cosh", np.cosh, lambda g, o, x: g * unary("sinh", x), torch=("cosh",), numpy=("cosh",)
-)
-_elementwise("sigmoid", _sigmoid, lambda g, o, x: g * (o * (1.0 - o)), torch=("sigmoid",))
-# softplus overflows as log(1 + exp(x)) and its second derivative as a quotient: a primitive.
-_elementwise("softplus", _softplus, lambda g, o, x: g * unary("sigmoid", x))
-_elementwise(
+declare("sign", np.sign, None, kinds="if", torch=("sign", "sgn"), numpy=("sign",))
+declare(
     "relu",
     lambda x: np.maximum(x, 0),
     lambda g, o, x: select_or_zero(x.apply("gt", zeros_like(x)), g),
     kinds="if",
     torch=("relu",),
 )
-_elementwise(
+declare(
     "maximum",
     np.maximum,
     lambda g, o, x, y: _tie_share(g, x, y, "gt"),
@@ -204,7 +170,7 @@ _elementwise(
     torch=("maximum",),
     numpy=("maximum",),
 )
-_elementwise(
+declare(
     "minimum",
     np.minimum,
     lambda g, o, x, y: _tie_share(g, x, y, "lt"),
@@ -224,7 +190,7 @@ for _name, _function, _torch, _numpy in (
     ("logical_and", np.logical_and, ("logical_and",), ("logical_and",)),
     ("logical_or", np.logical_or, ("logical_or",), ("logical_or",)),
 ):
-    _elementwise(
+    declare(
         _name,
         _function,
         None,
@@ -234,7 +200,7 @@ for _name, _function, _torch, _numpy in (
         torch=_torch,
         numpy=_numpy,
     )
-_elementwise(
+declare(
     "logical_not",
     np.logical_not,
     None,
@@ -245,8 +211,8 @@ _elementwise(
 )
 
 # `copy` gives an argument of an inner differentiated function an identity of its own, by its tag.
-_elementwise("copy", np.asarray, lambda g, o, x, tag: g, kinds="bif")
-_elementwise("stop_gradient", np.asarray, None, kinds="bif")
+declare("copy", np.asarray, lambda g, o, x, tag: g, kinds="bif")
+declare("stop_gradient", np.asarray, None, kinds="bif")
 
 
 def _infer_where(inputs: Sequence[Node], attrs: Attrs) -> tuple[Shape, DType]:

@@ -11,9 +11,9 @@ from ..dtypes import DType
 from ..errors import DTypeError
 from ..graph import Node
 from ..opdef import OPS, Array, Attrs, Combiner, Jvp, Kind, OpDef, Vjp
-from ..sizes import Shape
+from ..sizes import Shape, numel
 from ..value import Value, cast
-from .elementwise import select_or_zero
+from .elementwise import full_like, select_or_zero
 
 
 def restore(x: Value, like: Value, axes: tuple[int, ...]) -> Value:
@@ -42,6 +42,38 @@ def _jvp_extremum(
     hit = x.apply("eq", restore(out, x, axes))
     count = cast(hit, t.element).apply("sum", axes=axes)
     return select_or_zero(hit, t).apply("sum", axes=axes) / count
+
+
+def _vjp_prod(g: Value, out: Value, x: Value, axes: tuple[int, ...]) -> Value:
+    return restore(g, x, axes) * product_of_others(x, axes)
+
+
+def _jvp_prod(
+    tangents: Sequence[Value | None], out: Value, x: Value, axes: tuple[int, ...]
+) -> Value:
+    (t,) = tangents
+    assert t is not None
+    return (t * product_of_others(x, axes)).apply("sum", axes=axes)
+
+
+def product_of_others(x: Value, axes: tuple[int, ...]) -> Value:
+    """For each element, the product of the others along `axes`: right where some are 0, in every
+    derivative, at the price of one product an element."""
+    kept = tuple(i for i in range(x.ndim) if i not in axes)
+    if not axes:
+        return full_like(x, 1.0)
+    rows = x.apply("permute", order=(*kept, *axes))
+    shape, count = rows.sizes, numel(x.sizes[a] for a in axes)
+    rows = rows.apply("reshape", shape=(*shape[: len(kept)], count))
+    wide = (*rows.sizes, count)
+    at = len(kept)
+    spread = rows.apply("broadcast", shape=wide, dims=(*range(at), at + 1))
+    place = Value(x.graph, x.graph.add("iota", size=count))
+    mine, theirs = (place.apply("broadcast", shape=wide, dims=(at + i,)) for i in (0, 1))
+    others = mine.apply("eq", theirs).apply("where", full_like(spread, 1.0), spread)
+    out = others.apply("prod", axes=(at + 1,)).apply("reshape", shape=shape)
+    back = tuple(int(i) for i in np.argsort((*kept, *axes)))
+    return out.apply("permute", order=back)
 
 
 def _reduction(name: str, combiner: Combiner, vjp: Vjp, kinds: str, jvp: Jvp | None = None) -> None:
@@ -89,5 +121,6 @@ MAX = Combiner("maximum", _lowest, np.maximum)
 MIN = Combiner("minimum", _highest, np.minimum)
 
 _reduction("sum", SUM, _vjp_sum, "if")
+_reduction("prod", Combiner("mul", lambda dtype: 1, np.multiply), _vjp_prod, "if", _jvp_prod)
 _reduction("amax", MAX, _vjp_extremum, "bif", _jvp_extremum)
 _reduction("amin", MIN, _vjp_extremum, "bif", _jvp_extremum)

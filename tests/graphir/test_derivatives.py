@@ -68,7 +68,7 @@ CASES = [
     Case("scatter_add", ((2, 2, 3), (2, 2)), {"size": 4}, _INDEX, _ROWS),
     *(
         Case(op, ((2, 3, 4),), {"axes": axes})
-        for op in ("sum", "amax", "amin")
+        for op in ("sum", "prod", "amax", "amin")
         for axes in ((0,), (0, 2), (0, 1, 2), ())
     ),
 ]
