@@ -193,6 +193,9 @@ class ProductPrinter:
                 out.position(p.vector, f"{span.base} + {p.lanes} * q")
                 out.line(f"right[q] = {self.type}_load(&{self._element(p.right)});")
                 out.line("KEEP(right[q]);")
+                ahead = self._next_block(p.right)
+                if ahead:
+                    out.line(f"PREFETCH(&{self._element(p.right)} + {ahead});")
         if span.tail:
             with out.block(""):
                 out.position(p.vector, f"{span.base} + {p.lanes * full}")
@@ -236,6 +239,20 @@ class ProductPrinter:
             if count == 1:
                 self.out.line(f"const int {name} = 0;")
             yield
+
+    def _next_block(self, tile: Tile) -> int:
+        """Elements from here to the same place in the next block of rows; 0 where it does not pay.
+
+        A product of matrices leaves time to fetch the next rows while it uses these again.
+        """
+        found = resolve(tile, self.expr.inline)
+        if self.p.rows is None or not isinstance(found, Load):
+            return 0
+        for term in found.address.terms:
+            streamed = term.axis is not None and term.axis.role is AxisRole.STREAM
+            if streamed and term.axis is not None and isinstance(term.stride, int):
+                return term.axis.block * term.stride
+        return 0
 
     def _element(self, tile: Tile) -> str:
         """The operand's element here, as an lvalue."""

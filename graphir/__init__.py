@@ -6,6 +6,7 @@ any such function; `grad` and `value_and_grad` differentiate one.
 """
 
 from graphir.checking import GradientError, check_grads
+from graphir.custom import custom_vjp
 from graphir.errors import (
     BackendError,
     DivergedError,
@@ -39,6 +40,7 @@ __all__ = [
     "UnsupportedError",
     "check_grads",
     "compile",
+    "custom_vjp",
     "grad",
     "hessian",
     "jacfwd",

@@ -16,6 +16,7 @@ import networkx as nx
 from .errors import UnsupportedError
 from .graph import Graph, Node
 from .opdef import Kind
+from .ops.custom import Rule as CustomRule
 from .sizes import Dim, Shape, Size, numel
 from .value import Value
 
@@ -226,6 +227,52 @@ def _scatter_add(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value
     return out.apply("reshape", shape=(*batch.lead, *node.shape))
 
 
+def _custom_vjp(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value:
+    """The rule of one example, itself carried over the batch where it is asked for."""
+    rule: CustomRule = node.attrs["rule"]
+    made, *inputs = operands
+
+    def one(values: Sequence[Value]) -> tuple[list[Value], list[tuple[Value, Value]]]:
+        """Stand-ins for the values that differ between examples, and their pairs."""
+        singles, pairs = [], []
+        for x, operand in zip(values, inputs, strict=True):
+            single = stand_in(x, x.sizes[batch.rank :]) if operand.many else x
+            singles.append(single)
+            if operand.many:
+                pairs.append((single, x))
+        return singles, pairs
+
+    def pull(values: Sequence[Value], output: int, ct: Value) -> list[Value | None]:
+        singles, pairs = one(values)
+        g = stand_in(ct, ct.sizes[batch.rank :])
+        found = rule.pull(singles, output, g)
+        some = [f for f in found if f is not None]
+        mapped = iter(batched(some, [*pairs, (g, ct)], batch.lead))
+        axes = tuple(range(batch.rank))
+        return [
+            None if f is None else (y if x.many else y.apply("sum", axes=axes))
+            for f, x in zip(found, inputs, strict=True)
+            for y in [f if f is None else next(mapped)]
+        ]
+
+    def push(values: Sequence[Value], output: int, tangents: Sequence[Value | None]) -> Value:
+        assert rule.push is not None
+        singles, pairs = one(values)
+        moving: list[Value | None] = []
+        for t, operand in zip(tangents, inputs, strict=True):
+            differs = t is not None and operand.many
+            single = stand_in(t, t.sizes[batch.rank :]) if t is not None and differs else t
+            moving.append(single)
+            if t is not None and single is not None and differs:
+                pairs.append((single, t))
+        return batched([rule.push(singles, output, moving)], pairs, batch.lead)[0]
+
+    carried = CustomRule(rule.name, pull, push if rule.push is not None else None)
+    values = [x.value for x in inputs]
+    output = node.attrs["output"]
+    return batch.every(made).apply("custom_vjp", *values, rule=carried, output=output)
+
+
 def _lead_first(batch: Batch, x: Value, before: int) -> Value:
     """`x` with its leading axes, which stand after `before` others, in front."""
     k = batch.rank
@@ -244,4 +291,5 @@ _RULES: Mapping[str, Rule] = {
     "contract": _contract,
     "take": _take,
     "scatter_add": _scatter_add,
+    "custom_vjp": _custom_vjp,
 }

@@ -19,6 +19,7 @@ from graphir.evaluate import evaluate
 from graphir.forward import pushforward
 from graphir.graph import Graph, Node
 from graphir.opdef import OPS, Kind
+from graphir.ops.custom import Rule
 from graphir.value import Value, reduce
 from graphir.verify import verify
 
@@ -65,6 +66,7 @@ CASES = [
     Case("embed", ((2, 2),), {"axis": 0, "start": 1, "step": 2, "length": 5}),
     Case("embed", ((2, 2),), {"axis": 0, "start": 3, "step": -1, "length": 5}),
     Case("take", ((3, 2), (2, 2)), {}, _INDEX, _ROWS),
+    Case("custom_vjp", (SHAPE,), {"rule": Rule("alone", lambda *_: []), "output": 0}),
     Case("scatter_add", ((2, 2, 3), (2, 2)), {"size": 4}, _INDEX, _ROWS),
     *(
         Case(op, ((2, 3, 4),), {"axes": axes})
