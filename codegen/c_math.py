@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from .random_text import C_RANDOM
+
 # A bound on each function's error in units of the last place, float and double. Measured, with FMA
 # and without: one float in 17 or more (with FMA, all for exp, log and tanh) and doubles over 60
 # million. sin and cos (and tan alike): up to 8e8; from there to 2^50 the error is 4 units of 1's
@@ -578,7 +580,7 @@ def _table() -> Mapping[str, Snippet]:
     return table
 
 
-SNIPPETS: Mapping[str, Snippet] = _table()
+SNIPPETS: Mapping[str, Snippet] = {**_table(), "gr_random": Snippet(C_RANDOM, ())}
 
 
 def used_functions(text: str) -> set[str]:

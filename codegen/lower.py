@@ -44,6 +44,7 @@ restrict short signed sizeof static struct switch typedef union unsigned void vo
 tl triton libdevice pid programs rows batch first last step start steps block base count
 exp log sin cos tan sqrt pow tanh order n m sizes buffers kept scratch begin end call
 final part reduce_maximum reduce_minimum reduce_mul multiply
+random_words random_bits
 """
 # Words of either target, and names that the printers give to what is not a tile.
 RESERVED = frozenset(keyword.kwlist) | frozenset(_WORDS.split())

@@ -239,8 +239,8 @@ class _Scheduler:
         if any(a in walk.grid for a in summed):
             return "it sums over an axis that this kernel's programs share out"
         alias = node.op in ALIASES and (node, 0) not in axes.cuts
-        lacks = any(a not in axes.of[node] for a in walk.grid)
-        if lacks and not alias and stage is not Section.PREAMBLE:
+        once = stage is Section.PREAMBLE or self._recomputed(node)
+        if self._lacks(node, walk) and not alias and not once:
             return "it lacks an axis that this kernel's programs share out"
         if (
             stream in space
@@ -260,6 +260,10 @@ class _Scheduler:
         if foreign:
             return f"its axis of {self.axes.size[foreign[0]]} is walked by a kernel of its own"
         return None
+
+    def _lacks(self, node: Node, walk: Walk) -> bool:
+        """Whether every program of a grid would compute, or write, the same."""
+        return any(a not in self.axes.of[node] for a in walk.grid)
 
     def _lacks_view(self, node: Node) -> bool:
         """Whether a node only moves what is in memory, but to where no address reaches."""
@@ -332,7 +336,7 @@ class _Scheduler:
                     continue
                 while _repeats(x, self.axes):
                     x = x.inputs[0]
-                if not self._recomputed(x, attempt):
+                if not self._recomputed(x):
                     wanted.add(x)
         return wanted
 
@@ -342,17 +346,23 @@ class _Scheduler:
         """Nodes that the attempt writes, with the outputs for each, and those read again later."""
         later = self._left_over_reads(attempt, needed)
         later |= {slot.node for slot in held}
-        later -= self.stored.keys()
+        later = {n for n in later if n not in self.stored or self._scattered(n)}
         writes = {}
         for node in needed:
-            if node in attempt.stage and node not in attempt.refused:
+            taken = node in attempt.stage and node not in attempt.refused
+            if taken and not self._lacks(node, attempt.walk):
                 buffers = [s.buffer for s in self.slots if s.node is node and s not in held]
                 if buffers or node in later:
                     writes[node] = buffers
         return writes, later
 
-    def _recomputed(self, node: Node, attempt: _Attempt) -> bool:
-        """Whether a later kernel computes `node` again: only ops on what is in memory anyway."""
+    def _scattered(self, node: Node) -> bool:
+        """Whether a stored node has no layout of its own: rows of a batch, which are copied where
+        a later kernel needs them side by side."""
+        return self.stored[node].binding is Binding.ROWS
+
+    def _recomputed(self, node: Node) -> bool:
+        """Whether each kernel, and each program, computes `node` again: ops on what is in memory."""
         stack = [node]
         seen: set[Node] = set()
         while stack:
@@ -408,7 +418,7 @@ class _Scheduler:
             if node in later and node not in made:
                 made[node] = self.memory.scratch(node)
                 lowering.store(node, made[node])
-        return lowering, {n: b for n, b in made.items() if n not in self.stored}
+        return lowering, {n: b for n, b in made.items() if n in later or n not in self.stored}
 
     def _reachable(self, writes: list[Node], attempt: _Attempt) -> list[Node]:
         """The taken nodes that what is written needs."""

@@ -102,6 +102,7 @@ SPELLINGS: dict[str, Spelling] = {
         "({1} == 0 ? 0 : {1} == -1 ? -{0} : {0} / {1})",
         "tl.where({1} == 0, 0, {0} // tl.where({1} == 0, 1, {1}))",
     ),
+    "random_bits": Spelling("gr_random({0}, {1}, {2})", "random_bits({0}, {1}, {2})"),
     # A comparison that is false for NaN, so that NaN comes through.
     "relu": Spelling(
         "({0} < 0 ? 0 : {0})",

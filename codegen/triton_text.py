@@ -19,6 +19,7 @@ from .program import (
     Role,
     TritonModule,
 )
+from .random_text import TRITON_RANDOM
 from .spelling import TRITON_ABBREVIATIONS, TRITON_TYPES, bare, spell_triton
 from .tile import (
     Accumulator,
@@ -75,6 +76,8 @@ def print_triton(program: Program) -> TritonModule:
     )
     if any("reduce_mul(" in body for body in bodies):
         helpers += _PRODUCT
+    if any("random_bits(" in body for body in bodies):
+        helpers += TRITON_RANDOM
     source = _HEADER + helpers + "".join("\n\n" + body for body in bodies)
     marks: list[Node | None] = [None] * (_HEADER + helpers).count("\n")
     for p in printers:

@@ -19,6 +19,7 @@ from graphir.errors import (
 from graphir.graph import Graph
 from graphir.jacobians import hessian, jacfwd, jacrev
 from graphir.mapping import vmap
+from graphir.recording import record
 from graphir.runtime import optim
 from graphir.runtime.compiled import compile
 from graphir.runtime.debug import configure as _configure_logging
@@ -47,6 +48,7 @@ __all__ = [
     "jacrev",
     "jvp",
     "optim",
+    "record",
     "trace",
     "train",
     "value_and_grad",

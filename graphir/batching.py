@@ -248,12 +248,14 @@ def _custom_vjp(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value:
         found = rule.pull(singles, output, g)
         some = [f for f in found if f is not None]
         mapped = iter(batched(some, [*pairs, (g, ct)], batch.lead))
-        axes = tuple(range(batch.rank))
-        return [
-            None if f is None else (y if x.many else y.apply("sum", axes=axes))
-            for f, x in zip(found, inputs, strict=True)
-            for y in [f if f is None else next(mapped)]
-        ]
+        results: list[Value | None] = []
+        for f, x in zip(found, inputs, strict=True):
+            y = None if f is None else next(mapped)
+            # Every example adds to the cotangent of what they share.
+            if y is not None and not x.many:
+                y = y.apply("sum", axes=tuple(range(batch.rank)))
+            results.append(y)
+        return results
 
     def push(values: Sequence[Value], output: int, tangents: Sequence[Value | None]) -> Value:
         assert rule.push is not None

@@ -55,6 +55,12 @@ def reciprocal(x: Value) -> Value:
     return binary("div", 1.0, x)
 
 
+def float_power(input: Any, exponent: Any) -> Value:
+    """`input ** exponent` in float64."""
+    x, p = (cast(v, dtypes.float64) for v in lift_all(input, exponent))
+    return binary("pow", x, p)
+
+
 def rsqrt(x: Value) -> Value:
     """`1 / sqrt(x)`."""
     return reciprocal(unary("sqrt", x))
@@ -183,17 +189,6 @@ def mean(x: Value, dim: Axes = None, keepdim: bool = False, dtype: DType | None 
             hint="convert it first, e.g. x.float().mean()",
         )
     return reduce("sum", x, dim, keepdim) / count(x, dim)
-
-
-def var(x: Value, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> Value:
-    """The mean squared distance from the mean, over count - correction."""
-    centred = x - mean(x, dim, keepdim=True) if x.ndim else x - x
-    return reduce("sum", centred * centred, dim, keepdim) / (count(x, dim) - correction)
-
-
-def std(x: Value, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> Value:
-    """The square root of `var`."""
-    return unary("sqrt", var(x, dim, correction, keepdim))
 
 
 def norm(x: Value, dim: Axes = None, keepdim: bool = False) -> Value:

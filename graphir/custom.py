@@ -38,7 +38,7 @@ class custom_vjp:  # noqa: N801 - used as a decorator
         self._forward: Callable[..., Any] | None = None
         self._backward: Callable[..., Any] | None = None
         self._pushed: Callable[..., Any] | None = None
-        functools.update_wrapper(self, fn)
+        functools.update_wrapper(self, fn, updated=())
 
     def defvjp(self, *rules: Callable[..., Any]) -> Callable[..., Any]:
         """Set the rule of reverse mode: `backward`, or `forward, backward`. Returns `backward`.
@@ -123,7 +123,7 @@ class custom_vjp:  # noqa: N801 - used as a decorator
                 for x, t in zip(own, tangents, strict=True)
             ]
             assert self._pushed is not None
-            still = [0.0] * len(leaves)
+            still: list[Any] = [0.0] * len(leaves)
             for i, t in zip(places, moving, strict=True):
                 still[i] = t
             with placed((arguments(own), unflatten(tree, still))) as (primals, directions):

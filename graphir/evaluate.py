@@ -136,6 +136,8 @@ def check_range(promise: IndexRange, value: Array, name: str) -> None:
         GraphirError: naming the first index outside, and the user's line.
     """
     outside = (value < promise.low) | (value >= promise.high)
+    if promise.ignored is not None:
+        outside &= value != promise.ignored
     if outside.any():
         first = np.asarray(value)[outside].flat[0]
         raise GraphirError(

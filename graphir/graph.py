@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
@@ -15,6 +15,9 @@ from .dtypes import DType
 from .errors import Location, user_location
 from .opdef import OPS, Kind, OpDef
 from .sizes import Shape, format_shape
+
+if TYPE_CHECKING:
+    from .value import Value
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -86,12 +89,14 @@ class Pruned:
 
 @dataclass(frozen=True)
 class IndexRange:
-    """A promise to be checked before a kernel runs: `low <= input < high` for every element."""
+    """A promise to be checked before a kernel runs: `low <= input < high` for every element, but
+    for those that are `ignored`."""
 
     node: Node
     low: int
     high: int
     location: Location | None
+    ignored: int | None = None
 
 
 @dataclass(eq=False)
@@ -157,6 +162,32 @@ class Graph:
     def constant(self, value: float | int | bool, dtype: DType) -> Node:
         """The scalar `value`, keyed by its bytes so that -0.0 is not 0.0."""
         return self.add("constant", value=np.asarray(value, dtype.numpy).tobytes(), dtype=dtype)
+
+    # -- by hand, with values instead of nodes: see graphir.building ----------------------------
+
+    def input(self, name: str, shape: Sequence[int | str] = (), dtype: Any = "float64") -> Value:
+        """A new argument as a value with operators; a size may be a name, such as "n"."""
+        from .building import add_input
+
+        return add_input(self, name, shape, dtype)
+
+    def op(self, name: str, *values: Value, **attrs: Any) -> Value:
+        """The node `name(*values, **attrs)`, a primitive, as a value."""
+        from .building import add_op
+
+        return add_op(name, values, attrs)
+
+    def output(self, *values: Value) -> None:
+        """Add these values to the results."""
+        from .building import set_outputs
+
+        set_outputs(self, values)
+
+    def __call__(self, *args: Any) -> Any:
+        """The results: one, or a tuple. Inside a trace the graph becomes part of it."""
+        from .building import call_graph
+
+        return call_graph(self, args)
 
     def _record_locations(self, node: Node) -> None:
         found = self._at if self._at is not None else [loc for loc in [user_location()] if loc]

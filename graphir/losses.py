@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from .composites import (
-    log_softmax,
-    softplus,
-    square,
-    unsupported_option,
-    where,
-)
+from .activations import xlogy
 from .composites import mean as _mean
+from .composites import softplus, square, stop_gradient, unsupported_option, where
 from .errors import ShapeError
-from .selection import promise_range, require_integers, select
+from .layout import reshape
 from .sizes import format_shape
 from .value import (
     NeedsNumber,
@@ -23,10 +19,16 @@ from .value import (
     lift_all,
     reduce,
     require_equal,
+    unary,
 )
 
 
-def _reduced(name: str, loss: Value, reduction: str) -> Value:
+def reduced(name: str, loss: Value, reduction: str) -> Value:
+    """torch's reductions of a loss: its mean, its sum, or itself.
+
+    Raises:
+        UnsupportedError: for another word.
+    """
     if reduction == "mean":
         return _mean(loss)
     if reduction == "sum":
@@ -79,7 +81,7 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean", weight: Any 
         loss = loss * weight
         if reduction == "mean":
             return reduce("sum", loss, None) / reduce("sum", weight, None)
-    return _reduced("mse_loss", loss, reduction)
+    return reduced("mse_loss", loss, reduction)
 
 
 def l1_loss(prediction: Any, target: Any, reduction: str = "mean") -> Value:
@@ -89,7 +91,7 @@ def l1_loss(prediction: Any, target: Any, reduction: str = "mean") -> Value:
         ShapeError: for predictions and targets of two shapes.
     """
     x, y = _pair("l1_loss", prediction, target)
-    return _reduced("l1_loss", abs(x - y), reduction)
+    return reduced("l1_loss", abs(x - y), reduction)
 
 
 def _huber(x: Value, y: Value, delta: float) -> Value:
@@ -105,7 +107,7 @@ def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: flo
         ShapeError: for predictions and targets of two shapes.
     """
     x, y = _pair("huber_loss", prediction, target)
-    return _reduced("huber_loss", _huber(x, y, delta), reduction)
+    return reduced("huber_loss", _huber(x, y, delta), reduction)
 
 
 def smooth_l1_loss(
@@ -114,7 +116,7 @@ def smooth_l1_loss(
     """`huber_loss / beta`; the absolute error for beta = 0."""
     x, y = _pair("smooth_l1_loss", prediction, target)
     loss = abs(x - y) if beta == 0 else _huber(x, y, beta) / beta
-    return _reduced("smooth_l1_loss", loss, reduction)
+    return reduced("smooth_l1_loss", loss, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -136,69 +138,93 @@ def binary_cross_entropy_with_logits(
     else:
         loss = (1.0 - y) * x + (1.0 + (pos_weight - 1.0) * y) * softplus(-x)
     loss = loss if weight is None else loss * weight
-    return _reduced("binary_cross_entropy_with_logits", loss, reduction)
+    return reduced("binary_cross_entropy_with_logits", loss, reduction)
 
 
-def cross_entropy(
-    logits: Value, target: Value, reduction: str = "mean", label_smoothing: float = 0.0
+def _log_at_least(x: Value) -> Value:
+    """`log(x)`, and -100 below exp(-100), 0 and less: torch's log of a probability."""
+    empty = x <= 0.0
+    log = unary("log", where(empty, 1.0, x))
+    return where(empty | (log < -100.0), -100.0, log)
+
+
+def binary_cross_entropy(
+    prediction: Any, target: Any, weight: Any = None, reduction: str = "mean"
 ) -> Value:
-    """Cross entropy of softmax(logits) with class indices (integers) or class probabilities.
-
-    The classes lie along axis 1 of the logits, (n, k, ...), or axis 0 of a vector. Class indices
-    that are an argument are checked to lie in [0, k) before a kernel runs.
+    """Cross entropy of probabilities, whose logarithms count as -100 at least.
 
     Raises:
-        ShapeError: where the target is neither (n, ...) nor, as probabilities, (n, k, ...).
-        DTypeError: for floating-point targets of the shape of class indices.
+        ShapeError: for predictions and targets of two shapes.
     """
-    x, y = lift_all(logits, target)
-    if not x.ndim:
+    x, y = _pair("binary_cross_entropy", prediction, target)
+    loss = -(y * _log_at_least(x) + (1.0 - y) * _log_at_least(1.0 - x))
+    loss = loss if weight is None else loss * weight
+    return reduced("binary_cross_entropy", loss, reduction)
+
+
+def kl_div(
+    prediction: Any, target: Any, reduction: str = "mean", log_target: bool = False
+) -> Value:
+    """`target * (log(target) - prediction)`: the divergence of log-probabilities from a target.
+
+    Raises:
+        ShapeError: for predictions and targets of two shapes.
+    """
+    x, y = _pair("kl_div", prediction, target)
+    loss = unary("exp", y) * (y - x) if log_target else xlogy(y, y) - y * x
+    if reduction == "batchmean":
+        total = reduce("sum", loss, None)
+        return total / loss.shape[0] if loss.ndim else total
+    return reduced("kl_div", loss, reduction)
+
+
+def poisson_nll_loss(
+    prediction: Any,
+    target: Any,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    reduction: str = "mean",
+) -> Value:
+    """The negated log-probability of counts; `full` adds Stirling's term.
+
+    Raises:
+        ShapeError: for predictions and targets of two shapes.
+    """
+    x, y = _pair("poisson_nll_loss", prediction, target)
+    loss = unary("exp", x) - y * x if log_input else x - y * unary("log", x + eps)
+    if full:
+        many = y > 1.0
+        safe = where(many, y, 1.0)
+        log = unary("log", safe)
+        loss = loss + where(many, safe * log - safe + 0.5 * (log + math.log(2 * math.pi)), 0.0)
+    return reduced("poisson_nll_loss", loss, reduction)
+
+
+def gaussian_nll_loss(
+    prediction: Any,
+    target: Any,
+    var: Any,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Value:
+    """The negated log-probability of a normal distribution, whose variance counts as `eps` at
+    least; as in torch the derivative passes there as if it did not.
+
+    Raises:
+        ShapeError: for predictions and targets of two shapes, or a variance of another.
+    """
+    x, y = _pair("gaussian_nll_loss", prediction, target)
+    v = x.lift(var)
+    if v.ndim == x.ndim - 1 and v.sizes == x.sizes[:-1]:
+        v = reshape(v, (*v.sizes, 1))
+    elif v.ndim and v.sizes not in (x.sizes, (*x.sizes[:-1], 1)):
         raise ShapeError(
-            "cross_entropy: logits (n, k) are expected, got a 0-d value",
-            hint="give one logit per class",
+            f"gaussian_nll_loss: a variance {format_shape(v.sizes)} for {format_shape(x.sizes)}",
+            hint="give one for each prediction, or for each row",
         )
-    axis = 1 if x.ndim > 1 else 0
-    classes = x.sizes[axis]
-    labels = x.sizes[:axis] + x.sizes[axis + 1 :]
-    probable = y.element.is_float and y.ndim == x.ndim
-    wanted = x.sizes if probable else labels
-    both = f"cross_entropy: logits {format_shape(x.sizes)} and targets {format_shape(y.sizes)}"
-    hint = (
-        f"class indices have the shape {format_shape(labels)}, class probabilities that of "
-        "the logits"
-    )
-    if len(wanted) != y.ndim:
-        raise ShapeError(f"{both} do not fit", hint=hint)
-    for s, t in zip(wanted, y.sizes, strict=True):
-        require_equal(f"{both} do not fit", s, t, x.graph.hints, hint)
-    logp = log_softmax(x, axis)
-    if probable:
-        if label_smoothing:
-            y = y * (1.0 - label_smoothing) + label_smoothing / x.shape[axis]
-        loss = -reduce("sum", logp * y, axis)
-        return _reduced("cross_entropy", loss, reduction)
-    require_integers("cross_entropy", y)
-    promise_range(y, 0, classes)
-    loss = -select(logp, y, axis)
-    if label_smoothing:
-        spread = -_mean(logp, axis)
-        loss = loss * (1.0 - label_smoothing) + spread * label_smoothing
-    return _reduced("cross_entropy", loss, reduction)
-
-
-def nll_loss(logp: Value, target: Value, reduction: str = "mean") -> Value:
-    """The negated log-probability of each row's class: cross_entropy after log_softmax.
-
-    Raises:
-        ShapeError: where the target is not (n, ...) for log-probabilities (n, k, ...).
-    """
-    axis = 1 if logp.ndim > 1 else 0
-    labels = logp.sizes[:axis] + logp.sizes[axis + 1 :]
-    both = f"nll_loss: {format_shape(logp.sizes)} and targets {format_shape(target.sizes)}"
-    if len(labels) != target.ndim:
-        raise ShapeError(f"{both} do not fit", hint="targets are class indices, one a row")
-    for s, t in zip(labels, target.sizes, strict=True):
-        require_equal(f"{both} do not fit", s, t, logp.graph.hints, "one class index a row")
-    require_integers("nll_loss", target)
-    promise_range(target, 0, logp.sizes[axis])
-    return _reduced("nll_loss", -select(logp, target, axis), reduction)
+    v = where(v < eps, (v - stop_gradient(v)) + eps, v)
+    loss = 0.5 * (unary("log", v) + square(x - y) / v)
+    loss = loss + 0.5 * math.log(2 * math.pi) if full else loss
+    return reduced("gaussian_nll_loss", loss, reduction)

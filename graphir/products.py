@@ -5,10 +5,10 @@ from __future__ import annotations
 from string import ascii_letters
 from typing import Any
 
-from .errors import ShapeError, UnsupportedError
-from .layout import permute, reshape
+from .errors import ShapeError
+from .layout import reshape
 from .sizes import Shape, Size, format_shape
-from .value import Value, binary, contract, lift_all, reduce, require_equal
+from .value import Value, binary, contract, lift_all, require_equal
 
 
 def matmul(input: Any, other: Any) -> Value:
@@ -161,54 +161,9 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Value:
     return y if bias is None else y + bias
 
 
-def einsum(spec: str, *operands: Any) -> Value:
-    """A sum of products of one or two operands, none of which names a label twice.
-
-    Raises:
-        UnsupportedError: for more operands, `...`, or a label repeated in one operand.
-        ShapeError: where labels and axes do not fit.
-    """
-    values = lift_all(*operands)
-    text = spec.replace(" ", "")
-    terms = text.split("->")[0].split(",")
-    joined = "".join(terms)
-    out = (
-        text.split("->")[1]
-        if "->" in text
-        else "".join(sorted(c for c in set(joined) if joined.count(c) == 1))
-    )
-    if len(values) > 2 or "." in text or any(len(set(t)) != len(t) for t in (*terms, out)):
-        raise UnsupportedError(
-            "einsum",
-            f"einsum {spec!r}: one or two operands without `...` and "
-            "without a label that repeats are supported",
-            hint="write it as several products, or with @ and sum",
-        )
-    if len(terms) != len(values) or not set(out) <= set(joined):
-        raise ShapeError(
-            f"einsum: {spec!r} does not fit {len(values)} operands",
-            hint='name every axis, e.g. "nd,dk->nk"',
-        )
-    sizes: dict[str, Size] = {}
-    for i, (term, x) in enumerate(zip(terms, values, strict=True)):
-        if len(term) != x.ndim:
-            raise ShapeError(
-                f"einsum: {term!r} names {len(term)} axes of {x.node.type}",
-                hint="give each axis a letter",
-            )
-        for label, size in zip(term, x.sizes, strict=True):
-            require_equal(
-                f"einsum {spec!r}: {label} is both {sizes.get(label)} and {size}",
-                sizes.setdefault(label, size),
-                size,
-                x.graph.hints,
-                "axes of one letter must be of one size",
-            )
-        # A label that only one operand has is summed there: a contraction never sees it.
-        needed = set(out).union(*(t for j, t in enumerate(terms) if j != i))
-        alone = tuple(p for p, c in enumerate(term) if c not in needed)
-        values[i] = reduce("sum", x, alone) if alone else x
-        terms[i] = "".join(c for c in term if c in needed)
-    if len(values) == 1:
-        return permute(values[0], tuple(terms[0].index(c) for c in out))
-    return contract(values[0], values[1], f"{terms[0]},{terms[1]}->{out}")
+def scaled_sum(input: Any, product: Value, beta: float, alpha: float) -> Value:
+    """`beta * input + alpha * product`, where a beta of 0 leaves `input` out, NaN and all."""
+    scaled = product if alpha == 1 else product * alpha
+    if beta == 0:
+        return scaled
+    return binary("add", input if beta == 1 else input * beta, scaled)

@@ -36,12 +36,15 @@ def select(x: Value, index: Value, axis: int) -> Value:
     return reduce("sum", where(mask, x, zeros_like(x)), axis)
 
 
-def promise_range(index: Value, low: int, high: Size) -> None:
-    """Have `low <= index < high` checked on the host, where `index` is an argument itself."""
+def promise_range(index: Value, low: int, high: Size, ignored: int | None = None) -> None:
+    """Have `low <= index < high` checked on the host, where `index` is an argument itself.
+
+    Elements that are `ignored` may be anything.
+    """
     if index.node.op == "input" and isinstance(high, int):
-        promise = IndexRange(index.node, low, high, user_location())
-        known = {(r.node, r.low, r.high) for r in index.graph.ranges}
-        if (promise.node, promise.low, promise.high) not in known:
+        promise = IndexRange(index.node, low, high, user_location(), ignored)
+        known = {(r.node, r.low, r.high, r.ignored) for r in index.graph.ranges}
+        if (promise.node, low, high, ignored) not in known:
             index.graph.ranges.append(promise)
 
 

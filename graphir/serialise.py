@@ -54,7 +54,7 @@ def to_json(graph: Graph, *, indent: int | None = None) -> str:
         "backward": sorted(n.id for n in graph.backward),
         "hints": graph.hints,
         "ranges": [
-            [r.node.id, r.low, r.high, list(r.location) if r.location else None]
+            [r.node.id, r.low, r.high, list(r.location) if r.location else None, r.ignored]
             for r in graph.ranges
         ],
         "notes": graph.notes,
@@ -125,8 +125,8 @@ def _read(document: Mapping[str, Any]) -> Graph:
         for i, reason, name, at in document["pruned"]
     ]
     graph.ranges = [
-        IndexRange(_node(nodes, i), low, high, Location(*at) if at else None)
-        for i, low, high, at in document["ranges"]
+        IndexRange(_node(nodes, i), low, high, Location(*at) if at else None, *ignored)
+        for i, low, high, at, *ignored in document["ranges"]
     ]
     return graph
 

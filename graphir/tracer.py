@@ -8,11 +8,12 @@ from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 
+from .activations import floor_divide, remainder
 from .dtypes import dtype_of
-from .errors import DTypeError, ShapeError, TraceError, UnsupportedError
+from .errors import TraceError, UnsupportedError
 from .frontend import names, numpy_names, torch_names
-from .sizes import format_shape
-from .value import NeedsNumber, Value, cast
+from .in_place import Overwritten, overwrite
+from .value import NeedsNumber, Value
 
 Method: TypeAlias = Callable[..., Any]
 
@@ -42,12 +43,14 @@ class Tracer(Value):
         flavour: "torch" or "numpy": whose methods and dtypes it shows.
         device: where the arguments live.
         needs: the numbers behind Dims that the code asked for; of one trace.
+        overwritten: what was written in place; of one trace.
     """
 
     __slots__ = ()
     flavour = "numpy"
     device: Any = "cpu"
     needs: ClassVar[list[NeedsNumber]]
+    overwritten: ClassVar[Overwritten]
 
     @classmethod
     def number_needed(cls, need: NeedsNumber) -> None:
@@ -59,6 +62,8 @@ class Tracer(Value):
     def lift(self, other: Any) -> Value:
         """`other` as a value of this graph; an array becomes a hidden input, the same one twice
         the same input, and a NumPy scalar is as weak as a Python number."""
+        if isinstance(other, Tracer):
+            other.overwritten.check(other)
         if isinstance(other, np.generic):
             return super().lift(other.item())
         if not is_array(other):
@@ -70,6 +75,13 @@ class Tracer(Value):
         node = self.graph.add_input(shape, dtype, f"captured{len(self.graph.captured)}")
         self.graph.captured[node] = other
         return type(self)(self.graph, node)
+
+    def apply(self, op: str, *others: Value, weak: bool = False, **attrs: Any) -> Value:
+        """The primitive `op`, as Value's, on values that hold what the user's memory would."""
+        for x in (self, *others):
+            if isinstance(x, Tracer):
+                x.overwritten.check(x)
+        return super().apply(op, *others, weak=weak, **attrs)
 
     def lift_within(self, x: Any) -> Any:
         """`x` with every array inside it lifted, and NumPy scalars as Python numbers."""
@@ -162,6 +174,23 @@ class Tracer(Value):
 
     __ror__ = __or__
 
+    def __xor__(self, other: Any) -> Value:
+        return _as_value(names.bitwise("ne", "^")(self, self.lift(other)))
+
+    __rxor__ = __xor__
+
+    def __floordiv__(self, other: Any) -> Value:
+        return floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Value:
+        return floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Value:
+        return remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Value:
+        return remainder(other, self)
+
     def __iadd__(self, other: Any) -> Value:
         return _in_place("+=", self, self + other)
 
@@ -180,12 +209,12 @@ class Tracer(Value):
     def _no_operator(self, other: Any) -> NoReturn:
         raise UnsupportedError(
             "operator",
-            f"//, %, ^, << and >> on traced values ({self!r}) are not supported",
-            hint="use + - * / ** @, comparisons, & and |",
+            f"divmod, << and >> on traced values ({self!r}) are not supported",
+            hint="use + - * / // % ** @, comparisons, &, | and ^",
         )
 
-    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __divmod__ = __rdivmod__ = _no_operator
-    __xor__ = __rxor__ = __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _no_operator
+    __divmod__ = __rdivmod__ = _no_operator
+    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _no_operator
 
     def __format__(self, spec: str) -> str:
         return str(self._no_number()) if spec else repr(self)
@@ -201,7 +230,12 @@ class TorchTracer(Tracer):
 def tracer_type(flavour: str, device: Any) -> type[Tracer]:
     """The class of one trace's values, whose arguments live on `device`."""
     base = TorchTracer if flavour == "torch" else Tracer
-    return type(base.__name__, (base,), {"__slots__": (), "device": device, "needs": []})
+    return type(base.__name__, (base,), own_attributes(device))
+
+
+def own_attributes(device: Any) -> dict[str, Any]:
+    """What the class of one trace's values has of its own."""
+    return {"__slots__": (), "device": device, "needs": [], "overwritten": Overwritten()}
 
 
 def _index_array(item: Any) -> Any:
@@ -232,7 +266,12 @@ def _dispatch(
     first = _tracer_in((*args, *keywords.values()))
     assert first is not None
     named = {k: v if k in ("out", "dtype") else first.lift_within(v) for k, v in keywords.items()}
-    return call(function, first.lift_within(tuple(args)), named)
+    given = first.lift_within(tuple(args))
+    target = given[0] if given else named.get("input")
+    if named.get("inplace") is True and isinstance(target, Tracer):
+        result = call(function, given, {**named, "inplace": False})
+        return _in_place(f"{function.__name__}(inplace=True)", target, result)
+    return call(function, given, named)
 
 
 def _call_method(x: Tracer, name: str, method: Method, *args: Any, **keywords: Any) -> Any:
@@ -245,19 +284,6 @@ def _refuse(error: Exception, *args: Any, **keywords: Any) -> NoReturn:
     raise error
 
 
-def _in_place(symbol: str, before: Value, after: Value) -> Value:
-    """`x += y` as a new value of the shape and dtype of x, which writing in place would keep."""
-    if before.weak:
-        return after
-    if after.sizes != before.sizes:
-        raise ShapeError(
-            f"{symbol} would change the shape {format_shape(before.sizes)} to "
-            f"{format_shape(after.sizes)}",
-            hint="write x = x + y",
-        )
-    if "bif".index(after.element.kind) > "bif".index(before.element.kind):
-        raise DTypeError(
-            f"{symbol} would change the dtype {before.element} to {after.element}",
-            hint="convert first, or write x = x + y",
-        )
-    return cast(after, before.element)
+def _in_place(symbol: str, before: Tracer, after: Value) -> Value:
+    array = before.flavour == "numpy"
+    return overwrite(symbol, before, after, before.overwritten, array=array)

@@ -253,7 +253,7 @@ def _output(anchor: Tracer, x: Any, name: str) -> Value:
                 f"{name} is a traced value of another trace",
                 hint="return only what this call computed",
             )
-        return x
+        return anchor.lift(x)
     if is_array(x) or isinstance(x, (bool, int, float, np.generic, SymbolicSize)):
         return anchor.lift(x)
     raise TraceError(

@@ -129,6 +129,10 @@ def check_ranges(graph: Graph, arrays: Iterable[Any]) -> None:
             continue
         values = np.asarray(array.cpu() if is_tensor(array) else array)
         outside = (values < promise.low) | (values >= promise.high)
+        if promise.ignored is not None:
+            outside &= values != promise.ignored
+            if not outside.any():
+                continue
         place = tuple(int(i) for i in np.argwhere(outside)[0])
         where = graph.names[promise.node] + (f"[{', '.join(map(str, place))}]" if place else "")
         raise GraphirError(

@@ -224,7 +224,7 @@ class Compiled(Generic[P, R]):
         self._ready: dict[Hashable, Callable[[list[Any]], R]] = {}
         # Reentrant: a function that is being traced may call another compiled one with numbers.
         self._lock = threading.RLock()
-        functools.update_wrapper(self, fn)
+        functools.update_wrapper(self, fn, updated=())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run; while another function is traced, become part of its trace."""

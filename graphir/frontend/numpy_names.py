@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from .. import activations as a
 from .. import composites as c
-from .. import dtypes, indexing, layout, products, selection
-from ..dtypes import DType
+from .. import einsum, layout, matrices, products
+from .. import rearrange as m
+from .. import reductions as r
 from ..errors import GraphirError, TraceError, UnsupportedError
-from ..ops.elementwise import full_like
-from ..value import Value, binary, cast, normalise_axes, power, reduce
+from ..value import Value
+from . import numpy_functions as f
 from .names import Implementation, bitwise, call, from_operations, spread, unknown
+from .torch_functions import column_stack, stacked
 
 
 def user_dtype(x: Value) -> Any:
@@ -21,133 +24,60 @@ def user_dtype(x: Value) -> Any:
     return x.element.numpy
 
 
-def _power(input: Any, other: Any) -> Any:
-    return power(input, other) if isinstance(input, Value) else binary("pow", input, other)
-
-
-def _mean(x: Any, dim: Any = None, dtype: DType | None = None, keepdim: bool = False) -> Any:
-    # NumPy takes the mean of integers in float64, where torch refuses.
-    wide = dtype or (None if x.element.is_float else dtypes.float64)
-    return c.mean(x, dim, keepdim, wide)
-
-
-def _sum(x: Any, dim: Any = None, dtype: DType | None = None, keepdim: bool = False) -> Any:
-    return c.sum(x, dim, keepdim, dtype)
-
-
-def _var(x: Any, dim: Any = None, correction: float = 0, keepdim: bool = False) -> Any:
-    return c.var(x, dim, correction, keepdim)
-
-
-def _std(x: Any, dim: Any = None, correction: float = 0, keepdim: bool = False) -> Any:
-    return c.std(x, dim, correction, keepdim)
-
-
-def _amax(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    return reduce("amax", x, dim, keepdim)
-
-
-def _amin(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    return reduce("amin", x, dim, keepdim)
-
-
-def _norm(x: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Any:
-    vector = len(normalise_axes("norm", dim, x.ndim)) == 1
-    if ord is not None and not (ord == "fro" and not vector) and not (ord == 2 and vector):
-        raise c.unsupported_option(
-            "np.linalg.norm", f"the order {ord!r}", "use the 2-norm, or np.abs and np.sum"
-        )
-    return c.norm(x, dim, keepdim)
-
-
-def _where(condition: Any, *choices: Any) -> Any:
-    if len(choices) != 2:
-        raise UnsupportedError(
-            "np.where",
-            "np.where(condition) alone gives positions, whose number depends on the data",
-            hint="np.where(condition, a, b)",
-        )
-    return c.where(condition, *choices)
-
-
-def _transpose(x: Any, dim: Any = None) -> Any:
-    return layout.reverse_axes(x) if dim is None else layout.permute(x, dim)
-
-
-def _transpose_method(x: Any, *dim: Any) -> Any:
-    if not dim or dim == (None,):
-        return layout.reverse_axes(x)
-    return spread(layout.permute)(x, *dim)
-
-
-def _squeeze(x: Any, dim: Any = None) -> Any:
-    return layout.squeeze(x, dim, strict=True)
-
-
-def _expand_dims(x: Any, dim: Any) -> Any:
-    return layout.unsqueeze_many(x, dim)
-
-
-def _ravel(x: Any) -> Any:
-    return layout.flatten(x)
-
-
-def _take(x: Any, index: Any, dim: int | None = None) -> Any:
-    return indexing.rows(layout.flatten(x) if dim is None else x, index, dim or 0)
-
-
-def _take_along_axis(x: Any, index: Any, dim: int = -1) -> Any:
-    size = x.sizes[layout.axis_of("take_along_axis", dim, x.ndim)]
-    return selection.gather(x, dim, indexing.wrapped(index, size))
-
-
-def _outer(input: Any, vec2: Any) -> Any:
-    return products.outer(layout.flatten(input), layout.flatten(vec2))
-
-
-def _full_like(x: Any, fill_value: Any, dtype: DType | None = None) -> Any:
-    return full_like(cast(x, dtype) if dtype else x, fill_value)
-
-
-def _zeros_like(x: Any, dtype: DType | None = None) -> Any:
-    return _full_like(x, 0, dtype)
-
-
-def _ones_like(x: Any, dtype: DType | None = None) -> Any:
-    return _full_like(x, 1, dtype)
-
-
-def _astype(x: Any, dtype: Any) -> Any:
-    return cast(x, dtypes.dtype_of(dtype))
-
-
 TABLE: Mapping[str, Implementation] = {
     **from_operations(lambda op: op.numpy),
-    "power": _power, "float_power": _power, "square": c.square, "reciprocal": c.reciprocal,
-    "positive": lambda x: x, "logical_not": c.logical_not, "logaddexp": c.logaddexp,
+    # elementwise
+    "power": f.pow, "pow": f.pow, "float_power": c.float_power, "square": c.square,
+    "reciprocal": c.reciprocal, "positive": lambda x: x, "floor_divide": a.floor_divide,
+    "remainder": a.remainder, "mod": a.remainder, "floor": a.floor, "ceil": a.ceil,
+    "trunc": a.trunc, "fix": a.trunc, "rint": a.round, "round": f.round, "around": f.round,
+    "clip": c.clamp, "logaddexp": c.logaddexp, "deg2rad": a.deg2rad, "radians": a.deg2rad,
+    "rad2deg": a.rad2deg, "degrees": a.rad2deg, "nan_to_num": a.nan_to_num,
+    "heaviside": a.heaviside, "where": f.where, "isnan": a.isnan, "isinf": a.isinf,
+    "isfinite": a.isfinite, "logical_not": c.logical_not, "logical_xor": a.logical_xor,
     "bitwise_and": bitwise("logical_and", "&"), "bitwise_or": bitwise("logical_or", "|"),
+    "bitwise_xor": bitwise("ne", "^"),
     "invert": lambda x: x.apply("logical_not"), "bitwise_not": lambda x: x.apply("logical_not"),
-    "where": _where, "any": c.any, "all": c.all, "concatenate": layout.concatenate,
-    "concat": layout.concatenate, "stack": layout.stack, "clip": c.clamp,
-    "sum": _sum, "mean": _mean, "average": _mean, "var": _var,
-    "std": _std, "max": _amax, "amax": _amax, "min": _amin, "amin": _amin, "norm": _norm,
+    # reductions
+    "sum": f.sum, "mean": f.mean, "average": f.average, "prod": f.prod, "var": f.var,
+    "std": f.std, "max": f.amax, "amax": f.amax, "min": f.amin, "amin": f.amin, "ptp": f.ptp,
+    "argmax": r.argmax, "argmin": r.argmin, "any": c.any, "all": c.all,
+    "count_nonzero": r.count_nonzero, "cumsum": f.cumsum, "cumprod": f.cumprod, "norm": f.norm,
+    "vector_norm": f.vector_norm, "matrix_norm": f.matrix_norm,
+    # products
     "matmul": products.matmul, "dot": products.tensor_dot, "vdot": products.tensor_dot,
-    "outer": _outer, "einsum": products.einsum,
-    "transpose": _transpose, "swapaxes": layout.swap_axes, "moveaxis": layout.move_axis,
-    "permute_dims": _transpose, "matrix_transpose": layout.matrix_transpose,
-    "reshape": layout.reshape, "ravel": _ravel, "squeeze": _squeeze, "expand_dims": _expand_dims,
-    "broadcast_to": layout.broadcast_to, "take": _take, "take_along_axis": _take_along_axis,
-    "zeros_like": _zeros_like, "ones_like": _ones_like, "full_like": _full_like,
+    "inner": einsum.inner, "outer": f.outer, "einsum": einsum.einsum, "tensordot": f.tensordot,
+    "trace": matrices.trace, "diagonal": matrices.diagonal, "diag": f.diag, "tril": f.tril,
+    "triu": f.triu,
+    # movement
+    "transpose": f.transpose, "swapaxes": layout.swap_axes, "moveaxis": f.moveaxis,
+    "permute_dims": f.transpose, "matrix_transpose": layout.matrix_transpose,
+    "reshape": layout.reshape, "ravel": f.ravel, "squeeze": f.squeeze,
+    "expand_dims": f.expand_dims, "broadcast_to": layout.broadcast_to,
+    "concatenate": layout.concatenate, "concat": layout.concatenate, "stack": layout.stack,
+    "hstack": stacked(1, 1), "vstack": stacked(0, 2), "dstack": stacked(2, 3),
+    "column_stack": column_stack, "split": m.equal_split, "array_split": m.tensor_split,
+    "flip": f.flip, "fliplr": m.fliplr, "flipud": m.flipud, "roll": f.roll, "tile": m.tile,
+    "repeat": f.repeat, "pad": f.pad,
+    # selection and creation
+    "take": f.take, "take_along_axis": f.take_along_axis, "zeros_like": f.zeros_like,
+    "ones_like": f.ones_like, "full_like": f.filled_like, "empty_like": f.zeros_like,
     "shape": lambda x: x.shape, "ndim": lambda x: x.ndim, "size": layout.element_count,
     "copy": lambda x: x,
 }  # fmt: skip
+# What np.linalg has of them.
+LINALG = (
+    "norm", "vector_norm", "matrix_norm", "matmul", "outer", "tensordot", "trace", "diagonal",
+    "matrix_transpose",
+)  # fmt: skip
 
 METHODS: Mapping[str, Implementation] = {
-    "reshape": spread(layout.reshape), "transpose": _transpose_method, "flatten": _ravel,
-    "astype": _astype, **{
+    "reshape": spread(layout.reshape), "transpose": f.transpose_method, "flatten": f.ravel,
+    "astype": f.astype, **{
         name: TABLE[name] for name in (
             "clip", "sum", "mean", "var", "std", "max", "min", "dot", "swapaxes", "ravel",
-            "squeeze", "take", "copy", "any", "all",
+            "squeeze", "take", "copy", "any", "all", "prod", "argmax", "argmin", "cumsum",
+            "cumprod", "round", "trace", "diagonal", "repeat",
         )
     },
 }  # fmt: skip
@@ -167,9 +97,10 @@ def call_function(function: Any, args: Sequence[Any], keywords: Mapping[str, Any
     short = str(function.__name__)
     module = str(getattr(function, "__module__", None) or "numpy")
     prefix = module.replace("numpy", "np", 1) + "."
-    plain = prefix == "np." or (prefix, short) == ("np.linalg.", "norm")
-    if not plain or short not in TABLE:
-        raise unknown(prefix + short, short, [k for k in TABLE if hasattr(np, k)], "np.")
+    linalg = prefix == "np.linalg."
+    if short not in TABLE or not (short in LINALG if linalg else prefix == "np."):
+        known = list(LINALG) if linalg else [k for k in TABLE if hasattr(np, k)]
+        raise unknown(prefix + short, short, known, prefix if linalg else "np.")
     return call(prefix + short, TABLE[short], args, keywords)
 
 

@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from functools import wraps
 from typing import Any
 
+from .. import activations as a
+from .. import (
+    class_losses,
+    dtypes,
+    einsum,
+    indexing,
+    layers,
+    layout,
+    losses,
+    matrices,
+    products,
+    random,
+    selection,
+)
 from .. import composites as c
-from .. import dtypes, indexing, layout, losses, products, selection
-from ..dtypes import DType
+from .. import rearrange as m
+from .. import reductions as r
 from ..errors import GraphirError, TraceError, UnsupportedError
-from ..ops.elementwise import full_like
-from ..value import Value, binary, cast, power, reduce
+from ..value import Value, cast
+from . import torch_functions as f
 from .names import (
     Implementation,
-    as_sizes,
     bitwise,
     call,
     converting,
@@ -41,146 +53,93 @@ def user_dtype(x: Value) -> Any:
     return getattr(sys.modules["torch"], x.element.name)
 
 
-def _add(input: Any, other: Any, alpha: Any = 1) -> Any:
-    return binary("add", input, other if alpha == 1 else other * alpha)
-
-
-def _sub(input: Any, other: Any, alpha: Any = 1) -> Any:
-    return binary("sub", input, other if alpha == 1 else other * alpha)
-
-
-def _pow(input: Any, exponent: Any) -> Any:
-    return power(input, exponent) if isinstance(input, Value) else binary("pow", input, exponent)
-
-
-def _reduction(function: Implementation) -> Implementation:
-    """torch's rule that an empty `dim` means all axes."""
-
-    @wraps(function)
-    def apply(x: Any, dim: Any = None, *args: Any, **keywords: Any) -> Any:
-        return function(x, _all_if_empty(dim), *args, **keywords)
-
-    return apply
-
-
-def _all_if_empty(dim: Any) -> Any:
-    return None if isinstance(dim, (tuple, list)) and not dim else dim
-
-
-def _extremum(op: str, pairwise: str) -> Implementation:
-    """torch.max: of all elements, or of two tensors; with dim it also gives indices."""
-
-    def apply(input: Any, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
-        other = dim if isinstance(dim, Value) else other
-        if other is not None:
-            return binary(pairwise, input, other)
-        if dim is not None:
-            name = f"torch.{op[1:]}(dim={dim})"
-            raise UnsupportedError(
-                name,
-                f"{name} also returns indices, which is not supported",
-                hint=f"torch.{op}(x, dim={dim}) gives the values alone",
-            )
-        return reduce(op, input, None)
-
-    return apply
-
-
-def _amax(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    return reduce("amax", x, dim, keepdim)
-
-
-def _amin(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    return reduce("amin", x, dim, keepdim)
-
-
-def _vector_norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
-    if ord not in (2, "fro"):
-        raise c.unsupported_option("norm", f"the order {ord!r}", "use the 2-norm, or abs and sum")
-    return c.norm(x, _all_if_empty(dim), keepdim)
-
-
-def _norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
-    return _vector_norm(input, p, dim, keepdim)
-
-
-def _where_method(input: Any, condition: Any, other: Any) -> Any:
-    return c.where(condition, input, other)
-
-
-def _index_select(input: Any, dim: int, index: Any) -> Any:
-    return indexing.rows(input, index, dim)
-
-
-def _full_like(x: Any, fill_value: Any, dtype: DType | None = None, device: Any = None) -> Any:
-    return full_like(cast(x, dtype) if dtype else x, fill_value)
-
-
-def _zeros_like(x: Any, dtype: DType | None = None, device: Any = None) -> Any:
-    return _full_like(x, 0, dtype)
-
-
-def _ones_like(x: Any, dtype: DType | None = None, device: Any = None) -> Any:
-    return _full_like(x, 1, dtype)
-
-
-def _einsum(equation: str, *operands: Any) -> Any:
-    return products.einsum(equation, *as_sizes(operands))
-
-
-def _ranks(name: str, left: int, right: int) -> Implementation:
-    def apply(input: Any, other: Any) -> Any:
-        return products.product_of_ranks(name, input, other, (left, right))
-
-    return apply
-
-
-def _addmm(input: Any, mat1: Any, mat2: Any) -> Any:
-    return binary("add", products.matmul(mat1, mat2), input)
-
-
 def _identity(x: Any) -> Any:
     return x
 
 
 TABLE: Mapping[str, Implementation] = {
     **from_operations(lambda op: op.torch),
-    "add": _add, "sub": _sub, "subtract": _sub, "pow": _pow, "__pow__": _pow,
-    "rsub": lambda x, other: binary("sub", other, x),
-    "__rpow__": lambda x, other: binary("pow", other, x),
+    # elementwise
+    "add": f.add, "sub": f.sub, "subtract": f.sub, "rsub": f.swapped(f.sub), "pow": f.pow,
+    "__pow__": f.pow, "__rpow__": f.swapped(f.pow), "float_power": c.float_power,
+    "div": f.divide, "divide": f.divide, "true_divide": f.divide,
+    "floor_divide": a.floor_divide, "__floordiv__": a.floor_divide,
+    "__rfloordiv__": f.swapped(a.floor_divide), "remainder": a.remainder,
+    "__mod__": a.remainder, "__rmod__": f.swapped(a.remainder),
+    "floor": a.floor, "ceil": a.ceil, "trunc": a.trunc, "fix": a.trunc, "round": a.round,
+    "frac": a.frac, "square": c.square, "reciprocal": c.reciprocal, "rsqrt": c.rsqrt,
+    "positive": _identity, "sigmoid": c.sigmoid, "special_expit": c.sigmoid,
+    "softplus": c.softplus, "logsigmoid": c.logsigmoid, "log_sigmoid": c.logsigmoid,
+    "silu": c.silu, "leaky_relu": a.leaky_relu, "prelu": a.prelu, "elu": a.elu, "selu": a.selu,
+    "celu": a.celu, "gelu": a.gelu, "hardtanh": a.hardtanh, "relu6": a.relu6,
+    "hardsigmoid": a.hardsigmoid, "hardswish": a.hardswish, "softsign": a.softsign,
+    "tanhshrink": a.tanhshrink, "mish": a.mish, "threshold": a.threshold,
+    "clamp": c.clamp, "clip": c.clamp, "clamp_min": a.clamp_min, "clamp_max": a.clamp_max,
+    "lerp": a.lerp, "addcmul": a.addcmul, "addcdiv": a.addcdiv, "logaddexp": c.logaddexp,
+    "xlogy": a.xlogy, "special_xlogy": a.xlogy, "special_exp2": a.exp2, "special_expm1": a.expm1,
+    "special_log1p": a.log1p, "deg2rad": a.deg2rad, "rad2deg": a.rad2deg,
+    "where": c.where, "masked_fill": f.masked_fill, "nan_to_num": a.nan_to_num,
+    "heaviside": a.heaviside, "isnan": a.isnan, "isinf": a.isinf, "isfinite": a.isfinite,
+    "logical_not": c.logical_not, "logical_xor": a.logical_xor,
     "bitwise_and": bitwise("logical_and", "&"), "__and__": bitwise("logical_and", "&"),
     "bitwise_or": bitwise("logical_or", "|"), "__or__": bitwise("logical_or", "|"),
-    "bitwise_not": lambda x: x.apply("logical_not"), "logical_not": c.logical_not,
-    "square": c.square, "reciprocal": c.reciprocal, "rsqrt": c.rsqrt, "sigmoid": c.sigmoid,
-    "special_expit": c.sigmoid, "softplus": c.softplus, "logsigmoid": c.logsigmoid,
-    "log_sigmoid": c.logsigmoid, "silu": c.silu, "logaddexp": c.logaddexp, "where": c.where,
-    "clamp": c.clamp, "clip": c.clamp,
-    "sum": _reduction(c.sum), "any": _reduction(c.any), "all": _reduction(c.all),
-    "cat": layout.concatenate, "concat": layout.concatenate, "concatenate": layout.concatenate,
-    "stack": layout.stack, "mean": _reduction(c.mean), "var": _reduction(c.var),
-    "std": _reduction(c.std), "amax": _reduction(_amax), "amin": _reduction(_amin),
-    "max": _extremum("amax", "maximum"), "min": _extremum("amin", "minimum"),
-    "norm": _norm, "linalg_vector_norm": _vector_norm, "linalg_norm": _vector_norm,
-    "softmax": c.softmax, "log_softmax": c.log_softmax, "special_softmax": c.softmax,
-    "special_log_softmax": c.log_softmax, "logsumexp": c.logsumexp,
+    "bitwise_xor": bitwise("ne", "^"), "__xor__": bitwise("ne", "^"),
+    "bitwise_not": lambda x: x.apply("logical_not"),
+    # reductions
+    "sum": f.over_axes(c.sum), "mean": f.over_axes(c.mean), "prod": f.over_axes(r.prod),
+    "any": f.over_axes(c.any), "all": f.over_axes(c.all), "amax": f.amax, "amin": f.amin,
+    "max": f.extremum("amax", "maximum"), "min": f.extremum("amin", "minimum"),
+    "argmax": r.argmax, "argmin": r.argmin, "count_nonzero": f.over_axes(r.count_nonzero),
+    "var": f.spread(r.var), "std": f.spread(r.std), "var_mean": f.spread(r.var_mean),
+    "std_mean": f.spread(r.std_mean), "norm": r.torch_norm, "linalg_vector_norm": f.vector_norm,
+    "linalg_norm": f.linalg_norm, "linalg_matrix_norm": f.matrix_norm,
+    "normalize": r.normalize, "cumsum": r.cumsum, "cumprod": r.cumprod,
+    "softmax": c.softmax, "log_softmax": c.log_softmax, "softmin": layers.softmin,
+    "special_softmax": c.softmax, "special_log_softmax": c.log_softmax, "logsumexp": c.logsumexp,
     "special_logsumexp": c.logsumexp,
+    # products
     "matmul": products.matmul, "linalg_matmul": products.matmul, "__matmul__": products.matmul,
-    "mv": _ranks("mv", 2, 1), "mm": _ranks("mm", 2, 2), "bmm": _ranks("bmm", 3, 3),
-    "dot": _ranks("dot", 1, 1), "inner": _ranks("inner", 1, 1), "vdot": _ranks("vdot", 1, 1),
-    "outer": products.outer, "addmm": _addmm, "linear": products.linear, "einsum": _einsum,
+    "__rmatmul__": f.swapped(products.matmul),
+    "mv": f.ranks("mv", 2, 1), "mm": f.ranks("mm", 2, 2), "bmm": f.ranks("bmm", 3, 3),
+    "dot": f.ranks("dot", 1, 1), "vdot": f.ranks("vdot", 1, 1), "inner": einsum.inner,
+    "linalg_vecdot": f.vecdot, "outer": products.outer, "ger": products.outer,
+    "addmm": f.addmm, "addmv": f.addmv, "addr": f.addr, "baddbmm": f.baddbmm,
+    "linear": products.linear, "einsum": f.einsum_of, "tensordot": f.tensordot,
+    "trace": f.trace, "diagonal": f.diagonal, "linalg_diagonal": f.linalg_diagonal,
+    "diag": matrices.diag, "diag_embed": matrices.diag_embed, "tril": matrices.tril,
+    "triu": matrices.triu,
+    # movement
     "t": layout.reverse_axes, "transpose": layout.swap_axes, "swapaxes": layout.swap_axes,
     "swapdims": layout.swap_axes, "adjoint": layout.matrix_transpose,
-    "permute": spread(layout.permute), "movedim": layout.move_axis, "moveaxis": layout.move_axis,
+    "permute": spread(layout.permute), "movedim": f.movedim, "moveaxis": f.movedim,
     "reshape": spread(layout.reshape), "flatten": layout.flatten, "ravel": layout.flatten,
-    "squeeze": layout.squeeze, "unsqueeze": layout.unsqueeze,
-    "broadcast_to": spread(layout.broadcast_to),
-    "gather": selection.gather, "index_select": _index_select, "__getitem__": indexing.getitem,
-    "zeros_like": _zeros_like, "ones_like": _ones_like, "full_like": _full_like,
+    "unflatten": m.unflatten, "squeeze": layout.squeeze, "unsqueeze": layout.unsqueeze,
+    "broadcast_to": spread(layout.broadcast_to), "cat": layout.concatenate,
+    "concat": layout.concatenate, "concatenate": layout.concatenate, "stack": layout.stack,
+    "hstack": f.stacked(1, 1), "vstack": f.stacked(0, 2), "row_stack": f.stacked(0, 2),
+    "dstack": f.stacked(2, 3), "column_stack": f.column_stack,
+    "split": f.split, "chunk": m.chunk, "tensor_split": m.tensor_split, "unbind": m.unbind,
+    "narrow": m.narrow, "select": m.select_at, "flip": f.flip, "fliplr": m.fliplr,
+    "flipud": m.flipud, "roll": f.roll, "tile": f.tile, "repeat_interleave": m.repeat_interleave,
+    "pad": m.pad,
+    # selection and creation
+    "gather": selection.gather, "take_along_dim": m.take_along_dim,
+    "index_select": f.index_select, "embedding": layers.embedding, "one_hot": m.one_hot,
+    "__getitem__": indexing.getitem, "zeros_like": f.zeros_like, "ones_like": f.ones_like,
+    "full_like": f.filled_like, "empty_like": f.zeros_like,
+    "rand_like": f.drawn_like(random.rand_like, "rand_like"),
+    "randn_like": f.drawn_like(random.randn_like, "randn_like"),
+    "bernoulli": random.bernoulli, "dropout": random.dropout,
     "detach": c.stop_gradient, "clone": _identity, "numel": layout.element_count,
+    # layers and losses
+    "layer_norm": layers.layer_norm, "rms_norm": layers.rms_norm,
+    "cosine_similarity": layers.cosine_similarity, "pairwise_distance": layers.pairwise_distance,
     "mse_loss": losses.mse_loss, "huber_loss": losses.huber_loss, "l1_loss": losses.l1_loss,
-    "smooth_l1_loss": losses.smooth_l1_loss, "cross_entropy": losses.cross_entropy,
-    "nll_loss": losses.nll_loss,
+    "smooth_l1_loss": losses.smooth_l1_loss, "cross_entropy": class_losses.cross_entropy,
+    "nll_loss": class_losses.nll_loss, "binary_cross_entropy": losses.binary_cross_entropy,
     "binary_cross_entropy_with_logits": losses.binary_cross_entropy_with_logits,
+    "kl_div": losses.kl_div, "poisson_nll_loss": losses.poisson_nll_loss,
+    "gaussian_nll_loss": losses.gaussian_nll_loss,
 }  # fmt: skip
 
 
@@ -202,8 +161,10 @@ def _view_as(x: Any, other: Any) -> Any:
 
 # Tensor methods that no function has, or that mean something else as a method.
 METHODS: Mapping[str, Implementation] = {
-    "where": _where_method, "view": spread(layout.reshape),
-    "expand": spread(layout.broadcast_to), "expand_as": _expand_as, "view_as": _view_as,
+    "where": f.where_method, "view": spread(layout.reshape),
+    "expand": spread(layout.broadcast_to), "repeat": f.repeat,
+    "new_zeros": f.new_constant(0), "new_ones": f.new_constant(1), "new_full": f.new_filled,
+    "expand_as": _expand_as, "view_as": _view_as,
     "reshape_as": _view_as, "type_as": _type_as, "size": _size, "dim": lambda x: x.ndim,
     "ndimension": lambda x: x.ndim, "contiguous": _identity, "to": to_device_or_dtype,
     "type": to_device_or_dtype,

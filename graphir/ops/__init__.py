@@ -1,5 +1,25 @@
 """The primitives. Importing this package fills the table `graphir.opdef.OPS`."""
 
-from . import contraction, custom, elementwise, functions, indexing, movement, reduction, source
+from . import (
+    contraction,
+    custom,
+    elementwise,
+    functions,
+    indexing,
+    movement,
+    random,
+    reduction,
+    source,
+)
 
-__all__ = ["contraction", "custom", "elementwise", "functions", "indexing", "movement", "reduction", "source"]
+__all__ = [
+    "contraction",
+    "custom",
+    "elementwise",
+    "functions",
+    "indexing",
+    "movement",
+    "random",
+    "reduction",
+    "source",
+]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from .. import dtypes
 from ..opdef import Array
 from ..value import Value, unary
-from .elementwise import POSITIVE, declare, full_like, select_or_zero, zeros_like
+from .elementwise import POSITIVE, declare, full_like, zeros_like
 
 # Where they are smooth: away from the ends of their domain, and within one step of rounding.
 INSIDE = (-0.8, 0.8)
@@ -27,7 +25,7 @@ def _softplus(x: Array) -> Array:
 
 
 def _erf(x: Array) -> Array:
-    return np.frompyfunc(math.erf, 1, 1)(x).astype(x.dtype)
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x)).astype(x.dtype)
 
 
 def _reciprocal_root(x: Value) -> Value:
@@ -78,12 +76,8 @@ declare(
 declare("sin", np.sin, lambda g, o, x: g * unary("cos", x), torch=("sin",), numpy=("sin",))
 declare("cos", np.cos, lambda g, o, x: -g * unary("sin", x), torch=("cos",), numpy=("cos",))
 declare("tanh", np.tanh, lambda g, o, x: g * (1.0 - o * o), torch=("tanh",), numpy=("tanh",))
-declare(
-    "sinh", np.sinh, lambda g, o, x: g * unary("cosh", x), torch=("sinh",), numpy=("sinh",)
-)
-declare(
-    "cosh", np.cosh, lambda g, o, x: g * unary("sinh", x), torch=("cosh",), numpy=("cosh",)
-)
+declare("sinh", np.sinh, lambda g, o, x: g * unary("cosh", x), torch=("sinh",), numpy=("sinh",))
+declare("cosh", np.cosh, lambda g, o, x: g * unary("sinh", x), torch=("cosh",), numpy=("cosh",))
 declare("sigmoid", _sigmoid, lambda g, o, x: g * (o * (1.0 - o)), torch=("sigmoid",))
 # softplus overflows as log(1 + exp(x)) and its second derivative as a quotient: a primitive.
 declare("softplus", _softplus, lambda g, o, x: g * unary("sigmoid", x))

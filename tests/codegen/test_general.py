@@ -322,16 +322,39 @@ def test_other_sizes_run_the_same_code(backend: str) -> None:
     assert len(compiled.entries) == 1
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_numpy_functions(backend: str) -> None:
-    def scores(w: Any, x: Any) -> Any:
-        z = np.tanh(x @ w)
-        return np.where(z > 0, z, 0.1 * z).sum(axis=0), np.linalg.norm(x, axis=1)
+def reversed_parts(w: Any, x: Any) -> Any:
+    """Steps below zero, which torch's slices do not take."""
+    z = np.exp(x[::-1]) * w
+    return z[::-2].sum(axis=0), (x[4:1:-2] * w)[::-1], z[:, ::-1] * z
 
-    w, x = real(4, 3).numpy(), real(50, 4, seed=1).numpy()
-    for got, wanted in zip(graphir.compile(scores, backend=backend)(w, x), scores(w, x),
-                           strict=True):  # fmt: skip
-        np.testing.assert_allclose(got, wanted, rtol=1e-12)
+
+def scores(w: Any, x: Any) -> Any:
+    z = np.tanh(x * w)
+    return np.where(z > 0, z, 0.1 * z).sum(axis=0), np.linalg.norm(x, axis=1)
+
+
+@pytest.mark.parametrize("fn", [scores, reversed_parts], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_numpy_functions(backend: str, fn: Callable[..., Any]) -> None:
+    w = real(4).numpy()
+    for rows in (9, 300):
+        x = real(rows, 4, seed=1).numpy()
+        compiled = graphir.compile(fn, backend=backend, dynamic=())
+        for got, wanted in zip(compiled(w, x), fn(w, x), strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients_of_reversed_parts(backend: str) -> None:
+    def total(x: Any, w: Any) -> Any:
+        return sum((part**3).sum() for part in reversed_parts(w, x))
+
+    w = real(4).numpy()
+    for rows in (9, 300):
+        x = real(rows, 4, seed=1).numpy()
+        gradient = graphir.grad(total)
+        got = graphir.compile(gradient, backend=backend, dynamic=())(x, w)
+        np.testing.assert_allclose(got, gradient(x, w), rtol=1e-9)
 
 
 # Names that the generated text uses itself, or that mean something in C, Python or Triton.

@@ -125,6 +125,7 @@ def test_too_many_terms_are_left_to_a_second_pass() -> None:
 
 def test_integers_stay_where_they_are() -> None:
     """A count times a sum could overflow where a sum of counts does not."""
+
     def counts(a: Any, i: Any) -> Any:
         return (i * i.sum()).sum()
 

@@ -13,7 +13,8 @@ WORDS = """
 linear regression|ridge|lasso|elastic|huber|logistic|logit|poisson|tweedie|student|cauchy|hinge|
 focal|quantile|pinball|cosh loss|entropy|softmax|mlp|perceptron|neural|regression|regressor|
 classif\\w*|loss|losses|mse|rmse|mae|bce|nll|squared error|residual|factorization|embedding|
-attention|batch norm\\w*|layer norm\\w*|dropout|polynomial features|optimi[sz]er|sgd|adam\\w*|momentum|
+attention|batch norm\\w*|layer norm\\w*|dropout|polynomial features|optimi[sz]er|sgd|adam\\w*|
+momentum|
 learning rate|weight decay|penalty|mnist|house|price
 """
 PATTERN = re.compile(rf"\b(?:{WORDS.replace(chr(10), '')})\b", re.IGNORECASE)

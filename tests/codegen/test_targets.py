@@ -27,6 +27,7 @@ TARGETS: dict[str, tuple[Target, int]] = {
 
 def as_in_the_promise(regression: Regression) -> Regression:
     """The same models as large as they may be: 18 features, two hidden layers of 64."""
+
     def data(rng: Any, rows: int) -> Any:
         return rng.normal(size=(rows, 18)), *regression.data(rng, rows)[1:]
 

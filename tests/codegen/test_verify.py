@@ -46,9 +46,7 @@ def kernel(program: Program) -> TileKernel:
     return program.kernels[0]
 
 
-def swapped(
-    kernel: TileKernel, part: str, place: int, *statements: Statement
-) -> TileKernel:
+def swapped(kernel: TileKernel, part: str, place: int, *statements: Statement) -> TileKernel:
     """The kernel with other statements in place of one."""
     found = list(getattr(kernel, part))
     found[place : place + 1] = statements

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import house_prices
-import mnist_softmax
 import numpy as np
 import pytest
+
+import house_prices
+import mnist_softmax
 
 
 @pytest.mark.parametrize("seed", range(5))

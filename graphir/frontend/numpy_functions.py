@@ -1,0 +1,249 @@
+"""NumPy's functions as NumPy calls them: its names and orders of arguments over composites."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import activations, dtypes, einsum, indexing, layout, matrices, products, rearrange
+from .. import composites as c
+from .. import reductions as r
+from ..dtypes import DType
+from ..errors import UnsupportedError
+from ..ops.elementwise import full_like
+from ..selection import gather
+from ..value import Value, binary, cast, power, reduce
+from .names import spread
+
+
+def pow(input: Any, other: Any) -> Any:
+    """np.power."""
+    return power(input, other) if isinstance(input, Value) else binary("pow", input, other)
+
+
+def mean(x: Any, dim: Any = None, dtype: DType | None = None, keepdim: bool = False) -> Any:
+    """np.mean, which takes that of integers in float64, where torch refuses."""
+    wide = dtype or (None if x.element.is_float else dtypes.float64)
+    return c.mean(x, dim, keepdim, wide)
+
+
+def average(x: Any, dim: Any = None, weights: Any = None, keepdim: bool = False) -> Any:
+    """np.average."""
+    if weights is None:
+        return mean(x, dim, None, keepdim)
+    w = x.lift(weights)
+    if w.ndim == 1 and x.ndim > 1 and isinstance(dim, int):
+        w = layout.reshape(w, (w.sizes[0], *(1,) * (x.ndim - 1 - dim % x.ndim)))
+    wide = w if w.sizes == x.sizes else layout.broadcast_to(w, x.sizes)
+    total = reduce("sum", binary("mul", x, wide), dim, keepdim)
+    return total / reduce("sum", wide, dim, keepdim)
+
+
+def sum(x: Any, dim: Any = None, dtype: DType | None = None, keepdim: bool = False) -> Any:
+    """np.sum."""
+    return c.sum(x, dim, keepdim, dtype)
+
+
+def prod(x: Any, dim: Any = None, dtype: DType | None = None, keepdim: bool = False) -> Any:
+    """np.prod."""
+    return r.prod(x, dim, keepdim, dtype)
+
+
+def var(x: Any, dim: Any = None, correction: float = 0, keepdim: bool = False) -> Any:
+    """np.var."""
+    return r.var(_real(x), dim, correction, keepdim)
+
+
+def std(x: Any, dim: Any = None, correction: float = 0, keepdim: bool = False) -> Any:
+    """np.std."""
+    return r.std(_real(x), dim, correction, keepdim)
+
+
+def _real(x: Value) -> Value:
+    return x if x.element.is_float else cast(x, dtypes.float64)
+
+
+def amax(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """np.max."""
+    return reduce("amax", x, dim, keepdim)
+
+
+def amin(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """np.min."""
+    return reduce("amin", x, dim, keepdim)
+
+
+def ptp(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """np.ptp."""
+    return amax(x, dim, keepdim) - amin(x, dim, keepdim)
+
+
+def cumsum(x: Any, dim: int | None = None, dtype: DType | None = None) -> Any:
+    """np.cumsum."""
+    return r.cumsum(*r.flat_axis(x, dim), dtype)
+
+
+def cumprod(x: Any, dim: int | None = None, dtype: DType | None = None) -> Any:
+    """np.cumprod."""
+    return r.cumprod(*r.flat_axis(x, dim), dtype)
+
+
+def norm(x: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Any:
+    """np.linalg.norm."""
+    return r.linalg_norm(x, ord, dim, keepdim)
+
+
+def vector_norm(x: Any, dim: Any = None, keepdim: bool = False, ord: Any = 2) -> Any:
+    """np.linalg.vector_norm."""
+    return r.vector_norm(x, ord, dim, keepdim)
+
+
+def matrix_norm(x: Any, keepdim: bool = False, ord: Any = "fro") -> Any:
+    """np.linalg.matrix_norm."""
+    return r.matrix_norm(x, ord, (-2, -1), keepdim)
+
+
+def where(condition: Any, *choices: Any) -> Any:
+    """np.where with all three arguments."""
+    if len(choices) != 2:
+        raise UnsupportedError(
+            "np.where",
+            "np.where(condition) alone gives positions, whose number depends on the data",
+            hint="np.where(condition, a, b)",
+        )
+    return c.where(condition, *choices)
+
+
+def round(x: Any, decimals: int = 0) -> Any:
+    """np.round."""
+    return activations.round(x, decimals)
+
+
+# -- products ----------------------------------------------------------------------------------
+
+
+def outer(input: Any, vec2: Any) -> Any:
+    """np.outer, which flattens."""
+    return products.outer(layout.flatten(input), layout.flatten(vec2))
+
+
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """np.tensordot."""
+    return einsum.tensordot(a, b, axes)
+
+
+def tril(m: Any, k: int = 0) -> Any:
+    """np.tril."""
+    return matrices.tril(m, k)
+
+
+def triu(m: Any, k: int = 0) -> Any:
+    """np.triu."""
+    return matrices.triu(m, k)
+
+
+def diag(v: Any, k: int = 0) -> Any:
+    """np.diag."""
+    return matrices.diag(v, k)
+
+
+# -- movement ----------------------------------------------------------------------------------
+
+
+def transpose(x: Any, dim: Any = None) -> Any:
+    """np.transpose."""
+    return layout.reverse_axes(x) if dim is None else layout.permute(x, dim)
+
+
+def transpose_method(x: Any, *dim: Any) -> Any:
+    """ndarray.transpose."""
+    if not dim or dim == (None,):
+        return layout.reverse_axes(x)
+    return spread(layout.permute)(x, *dim)
+
+
+def squeeze(x: Any, dim: Any = None) -> Any:
+    """np.squeeze."""
+    return layout.squeeze(x, dim, strict=True)
+
+
+def expand_dims(x: Any, dim: Any) -> Any:
+    """np.expand_dims."""
+    return layout.unsqueeze_many(x, dim)
+
+
+def ravel(x: Any) -> Any:
+    """np.ravel."""
+    return layout.flatten(x)
+
+
+def moveaxis(a: Any, source: Any, destination: Any) -> Any:
+    """np.moveaxis."""
+    return rearrange.move_axes(a, source, destination)
+
+
+def flip(m: Any, axis: Any = None) -> Any:
+    """np.flip."""
+    return rearrange.flip(m, axis)
+
+
+def roll(a: Any, shift: Any, axis: Any = None) -> Any:
+    """np.roll."""
+    return rearrange.roll(a, shift, axis)
+
+
+def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
+    """np.repeat."""
+    return rearrange.repeat_interleave(a, repeats, axis)
+
+
+def pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
+    """np.pad with one value.
+
+    Raises:
+        UnsupportedError: for another mode, or several values.
+    """
+    if mode != "constant" or isinstance(constant_values, (tuple, list)):
+        raise c.unsupported_option("np.pad", f"mode={mode!r} with {constant_values!r}")
+    given = pad_width if isinstance(pad_width, (tuple, list)) else (pad_width,)
+    if not any(isinstance(w, (tuple, list)) for w in given):
+        pairs = [(given[0], given[-1])] * array.ndim
+    else:
+        pairs = [(w[0], w[-1]) for w in given]
+        pairs = pairs * array.ndim if len(pairs) == 1 else pairs
+    return rearrange.pad_axes(array, pairs, constant_values)
+
+
+# -- selection and creation --------------------------------------------------------------------
+
+
+def take(x: Any, index: Any, dim: int | None = None) -> Any:
+    """np.take."""
+    return indexing.rows(layout.flatten(x) if dim is None else x, index, dim or 0)
+
+
+def take_along_axis(x: Any, index: Any, dim: int | None = -1) -> Any:
+    """np.take_along_axis."""
+    if dim is None:
+        x, index, dim = layout.flatten(x), layout.flatten(index), 0
+    size = x.sizes[layout.axis_of("take_along_axis", dim, x.ndim)]
+    return gather(x, dim, indexing.wrapped(index, size))
+
+
+def filled_like(x: Any, fill_value: Any, dtype: DType | None = None) -> Any:
+    """np.full_like."""
+    return full_like(cast(x, dtype) if dtype else x, fill_value)
+
+
+def zeros_like(x: Any, dtype: DType | None = None) -> Any:
+    """np.zeros_like."""
+    return filled_like(x, 0, dtype)
+
+
+def ones_like(x: Any, dtype: DType | None = None) -> Any:
+    """np.ones_like."""
+    return filled_like(x, 1, dtype)
+
+
+def astype(x: Any, dtype: Any) -> Any:
+    """ndarray.astype."""
+    return cast(x, dtypes.dtype_of(dtype))

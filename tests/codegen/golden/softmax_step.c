@@ -1,0 +1,628 @@
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PARAMETERS void *const *buffers, const int64_t *sizes, int64_t step, \
+    const int64_t *block, int64_t begin, int64_t end, char *kept, char *scratch
+#define KEPT 320
+#define SCRATCH 0
+#define RESIDENT 192
+
+#define GR_INLINE static inline __attribute__((always_inline, unused))
+
+/* exp(x) / 2^n, with the whole number n in the last bits of `shifted`. */
+GR_INLINE float gr_exp_partf(float x, float *shifted) {
+    *shifted = x * 0x1.715476p+0f + 0x1.8p23f;
+    const float n = *shifted - 0x1.8p23f;
+    const float r = x - n * 0x1.62e400p-1f - n * 0x1.7f7d1cp-20f;
+    float p = 0.0013839407f;
+    p = p * r + 0.008367058f;
+    p = p * r + 0.041667745f;
+    p = p * r + 0.16666539f;
+    p = p * r + 0.49999997f;
+    return p * (r * r) + r + 1.0f;
+}
+
+GR_INLINE uint32_t gr_bitsf(float x) {
+    uint32_t u;
+    __builtin_memcpy(&u, &x, sizeof u);
+    return u;
+}
+
+GR_INLINE float gr_from_bitsf(uint32_t u) {
+    float x;
+    __builtin_memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+/* exp(x) times a power of two, which may leave the normal range: 2^n takes two factors. */
+GR_INLINE float gr_scaled_expf(float x, int power) {
+    x = x < -104.0f ? -104.0f : x;
+    x = x > 90.0f ? 90.0f : x;
+    float shifted;
+    const float p = gr_exp_partf(x, &shifted);
+    const uint32_t u = gr_bitsf(shifted) - gr_bitsf(0x1.8p23f) + (uint32_t)(2 * 127 + power);
+    const uint32_t half = u >> 1;
+    return p * gr_from_bitsf(half << 23) * gr_from_bitsf((u - half) << 23);
+}
+
+GR_INLINE float gr_expf(float x) { return gr_scaled_expf(x, 0); }
+
+/* k and f with x = 2^k (1 + f), for a positive x. */
+GR_INLINE void gr_log_splitf(float x, float *k, float *f) {
+    const int small = x < 0x1p-126f;
+    const uint32_t u = gr_bitsf(small ? x * 0x1p23f : x) + (0x3f800000u - 0x3f3504f3u);
+    const float whole = gr_from_bitsf(0x4b000000u | u >> 23);
+    *k = whole - (small ? 0x1p23f + (127 + 23) : 0x1p23f + 127);
+    *f = gr_from_bitsf((u & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
+}
+
+/* log(1 + f) - f, for 1 + f between sqrt(1/2) and sqrt(2). */
+GR_INLINE float gr_log_tailf(float f) {
+    float p = -0.07643565f;
+    p = p * f + 0.12778746f;
+    p = p * f - 0.13165091f;
+    p = p * f + 0.1419982f;
+    p = p * f - 0.16622674f;
+    p = p * f + 0.20001283f;
+    p = p * f - 0.2500084f;
+    p = p * f + 0.3333333f;
+    return f * f * (p * f - 0.5f);
+}
+
+/* y, a logarithm of x, put right where x is 0, negative, infinite or NaN. */
+GR_INLINE float gr_log_limitsf(float x, float y) {
+    y = x < INFINITY ? y : x;
+    y = x < 0.0f ? NAN : y;
+    return x == 0.0f ? -INFINITY : y;
+}
+
+GR_INLINE float gr_logf(float x) {
+    float k, f;
+    gr_log_splitf(x, &k, &f);
+    const float y = k * 0x1.62e400p-1f + (f + (gr_log_tailf(f) + k * 0x1.7f7d1cp-20f));
+    return gr_log_limitsf(x, y);
+}
+
+#define UNROLL _Pragma("GCC unroll 32")
+/* Into the second-level cache: into the first, it was slower than not at all. */
+#define PREFETCH(p) __builtin_prefetch(p, 0, 2)
+/* Hold a loaded vector in a register: gcc else loads it again for every product. */
+#if defined(__x86_64__)
+#define KEEP(x) __asm__("" : "+v"(x))
+#elif defined(__aarch64__)
+#define KEEP(x) __asm__("" : "+w"(x))
+#else
+#define KEEP(x)
+#endif
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+
+typedef float f32x2 __attribute__((vector_size(8)));
+typedef float f32x2u __attribute__((vector_size(8), aligned(4), may_alias));
+
+static inline f32x2 f32x2_load(const float *p) { return *(const f32x2u *)p; }
+static inline void f32x2_store(float *p, f32x2 v) { *(f32x2u *)p = v; }
+/* The first `count` lanes; the others are 0. */
+static inline f32x2 f32x2_tail(const float *p, int64_t count) {
+    f32x2 v = {0};
+    __builtin_memcpy(&v, p, sizeof(float) * (size_t)count);
+    return v;
+}
+/* `v` with 0 in the lanes from `count` on, whatever was there. */
+static inline f32x2 f32x2_keep(f32x2 v, int64_t count) {
+    typedef int32_t bits __attribute__((vector_size(8)));
+    bits lane = {0, 1};
+    return (f32x2)((bits)v & (lane < (int32_t)count));
+}
+
+static inline float f32x2_sum(f32x2 v) { return v[0] + v[1]; }
+
+typedef float f32x4 __attribute__((vector_size(16)));
+typedef float f32x4u __attribute__((vector_size(16), aligned(4), may_alias));
+
+static inline f32x4 f32x4_load(const float *p) { return *(const f32x4u *)p; }
+static inline void f32x4_store(float *p, f32x4 v) { *(f32x4u *)p = v; }
+/* The first `count` lanes; the others are 0. */
+static inline f32x4 f32x4_tail(const float *p, int64_t count) {
+    f32x4 v = {0};
+    __builtin_memcpy(&v, p, sizeof(float) * (size_t)count);
+    return v;
+}
+/* `v` with 0 in the lanes from `count` on, whatever was there. */
+static inline f32x4 f32x4_keep(f32x4 v, int64_t count) {
+    typedef int32_t bits __attribute__((vector_size(16)));
+    bits lane = {0, 1, 2, 3};
+    return (f32x4)((bits)v & (lane < (int32_t)count));
+}
+
+static inline float f32x4_sum(f32x4 v) {
+    union { f32x4 whole; f32x2 halves[2]; } u = {v};
+    return f32x2_sum(u.halves[0] + u.halves[1]);
+}
+
+static inline f32x4 f32x4_fold(f32x4 v) { return v; }
+
+static inline f32x4 f32x4_sum4(f32x4 a, f32x4 b, f32x4 c, f32x4 d) {
+    const f32x4 p = SHUFFLE(a, b, 0, 4, 2, 6) + SHUFFLE(a, b, 1, 5, 3, 7);
+    const f32x4 q = SHUFFLE(c, d, 0, 4, 2, 6) + SHUFFLE(c, d, 1, 5, 3, 7);
+    const f32x4 r = SHUFFLE(p, q, 0, 1, 4, 5) + SHUFFLE(p, q, 2, 3, 6, 7);
+    return f32x4_fold(r);
+}
+
+typedef float f32x8 __attribute__((vector_size(32)));
+typedef float f32x8u __attribute__((vector_size(32), aligned(4), may_alias));
+
+static inline f32x8 f32x8_load(const float *p) { return *(const f32x8u *)p; }
+static inline void f32x8_store(float *p, f32x8 v) { *(f32x8u *)p = v; }
+/* The first `count` lanes; the others are 0. */
+static inline f32x8 f32x8_tail(const float *p, int64_t count) {
+#if defined(__AVX512VL__) && !defined(__clang__)
+    f32x8 v = {0};
+    uint32_t m = ((uint32_t)1 << count) - 1;
+    return __builtin_ia32_loadups256_mask(p, v, (uint8_t)m);
+#else
+    f32x8 v = {0};
+    __builtin_memcpy(&v, p, sizeof(float) * (size_t)count);
+    return v;
+#endif
+}
+/* `v` with 0 in the lanes from `count` on, whatever was there. */
+static inline f32x8 f32x8_keep(f32x8 v, int64_t count) {
+    typedef int32_t bits __attribute__((vector_size(32)));
+    bits lane = {0, 1, 2, 3, 4, 5, 6, 7};
+    return (f32x8)((bits)v & (lane < (int32_t)count));
+}
+
+static inline float f32x8_sum(f32x8 v) {
+    union { f32x8 whole; f32x4 halves[2]; } u = {v};
+    return f32x4_sum(u.halves[0] + u.halves[1]);
+}
+
+static inline f32x4 f32x8_fold(f32x8 v) {
+    union { f32x8 whole; f32x4 halves[2]; } u = {v};
+    return f32x4_fold(u.halves[0] + u.halves[1]);
+}
+
+static inline f32x4 f32x8_sum4(f32x8 a, f32x8 b, f32x8 c, f32x8 d) {
+    const f32x8 p = SHUFFLE(a, b, 0, 8, 2, 10, 4, 12, 6, 14) + SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
+    const f32x8 q = SHUFFLE(c, d, 0, 8, 2, 10, 4, 12, 6, 14) + SHUFFLE(c, d, 1, 9, 3, 11, 5, 13, 7, 15);
+    const f32x8 r = SHUFFLE(p, q, 0, 1, 8, 9, 4, 5, 12, 13) + SHUFFLE(p, q, 2, 3, 10, 11, 6, 7, 14, 15);
+    return f32x8_fold(r);
+}
+
+typedef float f32x16 __attribute__((vector_size(64)));
+typedef float f32x16u __attribute__((vector_size(64), aligned(4), may_alias));
+
+static inline f32x16 f32x16_load(const float *p) { return *(const f32x16u *)p; }
+static inline void f32x16_store(float *p, f32x16 v) { *(f32x16u *)p = v; }
+/* The first `count` lanes; the others are 0. */
+static inline f32x16 f32x16_tail(const float *p, int64_t count) {
+#if defined(__AVX512F__) && !defined(__clang__)
+    f32x16 v = {0};
+    uint32_t m = ((uint32_t)1 << count) - 1;
+    return __builtin_ia32_loadups512_mask(p, v, (uint16_t)m);
+#else
+    f32x16 v = {0};
+    __builtin_memcpy(&v, p, sizeof(float) * (size_t)count);
+    return v;
+#endif
+}
+/* `v` with 0 in the lanes from `count` on, whatever was there. */
+static inline f32x16 f32x16_keep(f32x16 v, int64_t count) {
+    typedef int32_t bits __attribute__((vector_size(64)));
+    bits lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return (f32x16)((bits)v & (lane < (int32_t)count));
+}
+
+static inline float f32x16_sum(f32x16 v) {
+    union { f32x16 whole; f32x8 halves[2]; } u = {v};
+    return f32x8_sum(u.halves[0] + u.halves[1]);
+}
+
+static inline f32x4 f32x16_fold(f32x16 v) {
+    union { f32x16 whole; f32x8 halves[2]; } u = {v};
+    return f32x8_fold(u.halves[0] + u.halves[1]);
+}
+
+static inline f32x4 f32x16_sum4(f32x16 a, f32x16 b, f32x16 c, f32x16 d) {
+    const f32x16 p = SHUFFLE(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) + SHUFFLE(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    const f32x16 q = SHUFFLE(c, d, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) + SHUFFLE(c, d, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    const f32x16 r = SHUFFLE(p, q, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) + SHUFFLE(p, q, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    return f32x16_fold(r);
+}
+
+static void softmax_step_0_clear(char *kept) {
+    for (int64_t e = 0; e < 1; e++) {
+        ((float *)(kept + 0))[e] = 0.0f;
+    }
+    for (int64_t e = 0; e < 48; e++) {
+        ((float *)(kept + 64))[e] = 0.0f;
+    }
+    for (int64_t e = 0; e < 16; e++) {
+        ((float *)(kept + 256))[e] = 0.0f;
+    }
+}
+static void softmax_step_0_join(char *kept, const char *other) {
+    for (int64_t e = 0; e < 1; e++) {
+        float *mine = (float *)(kept + 0) + e;
+        const float theirs = ((const float *)(other + 0))[e];
+        *mine = *mine + theirs;
+    }
+    for (int64_t e = 0; e < 48; e++) {
+        float *mine = (float *)(kept + 64) + e;
+        const float theirs = ((const float *)(other + 64))[e];
+        *mine = *mine + theirs;
+    }
+    for (int64_t e = 0; e < 16; e++) {
+        float *mine = (float *)(kept + 256) + e;
+        const float theirs = ((const float *)(other + 256))[e];
+        *mine = *mine + theirs;
+    }
+}
+static void softmax_step_0_pass(PARAMETERS) {
+    const float *restrict const params_0_ptr = buffers[0];
+    const float *restrict const params_1_ptr = buffers[1];
+    const float *restrict const x_ptr = buffers[3];
+    const int64_t *restrict const labels_ptr = buffers[4];
+    const int64_t *restrict const order_ptr = buffers[6];
+    const int64_t rows = sizes[0];
+    const int64_t batch = sizes[1];
+    const int64_t start = step * batch;
+    const int64_t n = rows - start < batch ? rows - start : batch;
+    float t27 = *(float *)(kept + 0);
+    float *restrict const t45 = (float *)(kept + 64);
+    float *restrict const t44 = (float *)(kept + 256);
+    float t33;
+    const float t29_2 = (float)((int64_t)n);
+    const float t32 = 1.0f / t29_2;
+    t33 = -t32;
+    _Alignas(64) float t5[768];
+    _Alignas(64) float t8[256];
+    _Alignas(64) float t7[768];
+    _Alignas(64) float t12[256];
+    _Alignas(64) float t14[256];
+    _Alignas(64) float t10[768];
+    _Alignas(64) uint8_t t21[768];
+    _Alignas(64) float t25[256];
+    _Alignas(64) float t37[256];
+    _Alignas(64) float t11[768];
+    _Alignas(64) float t39[256];
+    _Alignas(64) float t35[768];
+    _Alignas(64) float t43[768];
+    for (int64_t i0 = begin; i0 < end; i0 += 256) {
+        const int64_t m_i = end - i0 < 256 ? end - i0 : 256;
+        for (int64_t k = 0; k < 3; k++) {
+            #pragma omp simd
+            for (int64_t i_ = 0; i_ < m_i; i_++) {
+                const int64_t i = i0 + i_;
+                t21[k * 256 + i_] = labels_ptr[order_ptr[start + i]] == k;
+            }
+        }
+        {
+            int64_t ib = 0;
+            for (; ib + 4 <= m_i; ib += 4) {
+                {
+                    f32x16 sums[4][3] = {0};
+                    int64_t jb = 0;
+                    {
+                        const int64_t j = jb;
+                        f32x16 right[3];
+                        UNROLL for (int q = 0; q < 3; q++) {
+                            const int64_t k = 0 + q;
+                            right[q] = f32x16_load(&params_0_ptr[j + k * 16]);
+                            KEEP(right[q]);
+                        }
+                        UNROLL for (int u = 0; u < 4; u++) {
+                            const int64_t i_ = ib + u;
+                            const int64_t i = i0 + i_;
+                            const f32x16 left = f32x16_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                            UNROLL for (int q = 0; q < 3; q++) sums[u][q] += left * right[q];
+                        }
+                    }
+                    UNROLL for (int q = 0; q < 3; q++) {
+                        const int64_t i_ = ib;
+                        const int64_t i = i0 + i_;
+                        const int64_t k = 0 + q;
+                        f32x4_store(&t5[k * 256 + i_], f32x16_sum4(sums[0][q], sums[1][q], sums[2][q], sums[3][q]));
+                    }
+                }
+            }
+            for (; ib < m_i; ib++) {
+                {
+                    f32x16 sums[1][3] = {0};
+                    int64_t jb = 0;
+                    {
+                        const int64_t j = jb;
+                        f32x16 right[3];
+                        UNROLL for (int q = 0; q < 3; q++) {
+                            const int64_t k = 0 + q;
+                            right[q] = f32x16_load(&params_0_ptr[j + k * 16]);
+                            KEEP(right[q]);
+                        }
+                        {
+                            const int u = 0;
+                            const int64_t i_ = ib + u;
+                            const int64_t i = i0 + i_;
+                            const f32x16 left = f32x16_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                            UNROLL for (int q = 0; q < 3; q++) sums[u][q] += left * right[q];
+                        }
+                    }
+                    {
+                        const int u = 0;
+                        UNROLL for (int q = 0; q < 3; q++) {
+                            const int64_t i_ = ib + u;
+                            const int64_t i = i0 + i_;
+                            const int64_t k = 0 + q;
+                            t5[k * 256 + i_] = f32x16_sum(sums[u][q]);
+                        }
+                    }
+                }
+            }
+        }
+        for (int64_t i_ = 0; i_ < m_i; i_++) {
+            const int64_t i = i0 + i_;
+            t8[i_] = (-INFINITY);
+        }
+        for (int64_t k = 0; k < 3; k++) {
+            #pragma omp simd
+            for (int64_t i_ = 0; i_ < m_i; i_++) {
+                const int64_t i = i0 + i_;
+                t7[k * 256 + i_] = t5[k * 256 + i_] + params_1_ptr[k];
+                t8[i_] = t8[i_] > t7[k * 256 + i_] || t8[i_] != t8[i_] ? t8[i_] : t7[k * 256 + i_];
+            }
+        }
+        for (int64_t i_ = 0; i_ < m_i; i_++) {
+            const int64_t i = i0 + i_;
+            t12[i_] = 0.0f;
+        }
+        for (int64_t k = 0; k < 3; k++) {
+            #pragma omp simd
+            for (int64_t i_ = 0; i_ < m_i; i_++) {
+                const int64_t i = i0 + i_;
+                t10[k * 256 + i_] = t7[k * 256 + i_] - t8[i_];
+                t11[k * 256 + i_] = gr_expf(t10[k * 256 + i_]);
+                t12[i_] += t11[k * 256 + i_];
+            }
+        }
+        #pragma omp simd
+        for (int64_t i_ = 0; i_ < m_i; i_++) {
+            const int64_t i = i0 + i_;
+            t14[i_] = gr_logf(t12[i_]);
+        }
+        for (int64_t i_ = 0; i_ < m_i; i_++) {
+            const int64_t i = i0 + i_;
+            t25[i_] = 0.0f;
+        }
+        for (int64_t i_ = 0; i_ < m_i; i_++) {
+            const int64_t i = i0 + i_;
+            t37[i_] = 0.0f;
+        }
+        for (int64_t k = 0; k < 3; k++) {
+            #pragma omp simd
+            for (int64_t i_ = 0; i_ < m_i; i_++) {
+                const int64_t i = i0 + i_;
+                const float t17 = t10[k * 256 + i_] - t14[i_];
+                const float t24 = t21[k * 256 + i_] ? t17 : 0.0f;
+                t25[i_] += t24;
+                t35[k * 256 + i_] = t21[k * 256 + i_] ? t33 : 0.0f;
+                const float t36 = -t35[k * 256 + i_];
+                t37[i_] += t36;
+            }
+        }
+        #pragma omp simd reduction(+:t27)
+        for (int64_t i_ = 0; i_ < m_i; i_++) {
+            const int64_t i = i0 + i_;
+            const float t26 = -t25[i_];
+            t27 += t26;
+            t39[i_] = t37[i_] / t12[i_];
+        }
+        for (int64_t k = 0; k < 3; k++) {
+            float sum_t44 = t44[k];
+            #pragma omp simd reduction(+:sum_t44)
+            for (int64_t i_ = 0; i_ < m_i; i_++) {
+                const int64_t i = i0 + i_;
+                const float t42 = t39[i_] * t11[k * 256 + i_];
+                t43[k * 256 + i_] = t35[k * 256 + i_] + t42;
+                sum_t44 += t43[k * 256 + i_];
+            }
+            t44[k] = sum_t44;
+        }
+        {
+            {
+                f32x16 sums[4][3][1] = {0};
+                int64_t ib = 0;
+                for (; ib + 4 <= m_i; ib += 4) {
+                    UNROLL for (int c = 0; c < 4; c++) {
+                        const int64_t i_ = ib + c;
+                        const int64_t i = i0 + i_;
+                        f32x16 right[1];
+                        {
+                            const int64_t j = 0 + 0;
+                            right[0] = f32x16_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                        }
+                        UNROLL for (int u = 0; u < 3; u++) {
+                            const int64_t k = 0 + u;
+                            const float left = t43[k * 256 + i_];
+                            UNROLL for (int q = 0; q < 1; q++) sums[c][u][q] += left * right[q];
+                        }
+                    }
+                }
+                for (; ib < m_i; ib++) {
+                    const int64_t i_ = ib;
+                    const int64_t i = i0 + i_;
+                    f32x16 right[1];
+                    {
+                        const int64_t j = 0 + 0;
+                        right[0] = f32x16_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                    }
+                    UNROLL for (int u = 0; u < 3; u++) {
+                        const int64_t k = 0 + u;
+                        const float left = t43[k * 256 + i_];
+                        UNROLL for (int q = 0; q < 1; q++) sums[0][u][q] += left * right[q];
+                    }
+                }
+                UNROLL for (int u = 0; u < 3; u++) {
+                    {
+                        const int q = 0;
+                        const int64_t k = 0 + u;
+                        const int64_t j = 0 + 16 * q;
+                        f32x16 sum = sums[0][u][q];
+                        sum += sums[1][u][q];
+                        sum += sums[2][u][q];
+                        sum += sums[3][u][q];
+                        if (q == 0) sum = f32x16_keep(sum, 5);
+                        sum += f32x16_load(&t45[k * 16 + j]);
+                        f32x16_store(&t45[k * 16 + j], sum);
+                    }
+                }
+            }
+        }
+    }
+    *(float *)(kept + 0) = t27;
+}
+static void softmax_step_0_finish(PARAMETERS) {
+    float *restrict const params_0_ptr = buffers[0];
+    float *restrict const params_1_ptr = buffers[1];
+    const double *restrict const lr_ptr = buffers[2];
+    float *restrict const out2_ptr = buffers[5];
+    const int64_t rows = sizes[0];
+    const int64_t batch = sizes[1];
+    const int64_t start = step * batch;
+    const int64_t n = rows - start < batch ? rows - start : batch;
+    const float t27 = *(float *)(kept + 0);
+    float *restrict const t45 = (float *)(kept + 64);
+    float *restrict const t44 = (float *)(kept + 256);
+    float t46;
+    const float t29 = (float)((int64_t)n);
+    const float t30 = t27 / t29;
+    t46 = (float)lr_ptr[step];
+    out2_ptr[step] = t30;
+    for (int64_t k = 0; k < 3; k++) {
+        #pragma omp simd
+        for (int64_t j = 0; j < 5; j++) {
+            const float t48 = t46 * t45[k * 16 + j];
+            const float t49 = params_0_ptr[j + k * 16] - t48;
+            params_0_ptr[j + k * 16] = t49;
+        }
+    }
+    #pragma omp simd
+    for (int64_t k = 0; k < 3; k++) {
+        const float t51 = t46 * t44[k];
+        const float t52 = params_1_ptr[k] - t51;
+        params_1_ptr[k] = t52;
+    }
+}
+
+typedef struct {
+    void *const *buffers;
+    const int64_t *sizes;
+    int64_t first, last;
+    int32_t threads;
+    char *memory;
+    _Atomic int32_t arrived, phase, go;
+} call_t;
+
+typedef struct {
+    call_t *call;
+    int32_t thread;
+} worker_t;
+
+static void barrier(call_t *call) {
+    if (call->threads == 1) return;
+    int32_t phase = atomic_load_explicit(&call->phase, memory_order_relaxed);
+    if (atomic_fetch_add(&call->arrived, 1) == call->threads - 1) {
+        atomic_store_explicit(&call->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&call->phase, phase + 1, memory_order_release);
+        return;
+    }
+    for (int64_t spins = 0;
+         atomic_load_explicit(&call->phase, memory_order_acquire) == phase; spins++)
+        if (spins > 10000) sched_yield();
+}
+
+static void work(call_t *call, int32_t thread) {
+    const int64_t *sizes = call->sizes;
+    int32_t threads = call->threads;
+    char *kept = call->memory + (size_t)thread * KEPT;
+    char *scratch = call->memory + (size_t)threads * KEPT + (size_t)thread * SCRATCH;
+    void *places[7];
+    memcpy(places, call->buffers, sizeof places);
+    places[0] = call->memory + (size_t)threads * (KEPT + SCRATCH) + 0;
+    if (thread == 0) {
+        {
+            float *inside = places[0], *outside = call->buffers[0];
+            memset(inside, 0, 192);
+            for (int64_t d0 = 0; d0 < 5; d0++) {
+                for (int64_t d1 = 0; d1 < 3; d1++) {
+                    inside[d0 * 1 + d1 * 16] = outside[d0 * 3 + d1 * 1];
+                }
+            }
+        }
+    }
+    barrier(call);
+    for (int64_t step = call->first; step < call->last; step++) {
+        const int64_t rows = sizes[0];
+        const int64_t batch = sizes[1];
+        const int64_t start = step * batch;
+        const int64_t n = rows - start < batch ? rows - start : batch;
+        {
+            const int64_t begin = n * thread / threads;
+            const int64_t end = n * (thread + 1) / threads;
+            softmax_step_0_clear(kept);
+            softmax_step_0_pass(places, sizes, step, 0, begin, end, kept, scratch);
+            barrier(call);
+            if (thread == 0) {
+                for (int32_t other = 1; other < threads; other++)
+                    softmax_step_0_join(kept, kept + (size_t)other * KEPT);
+                softmax_step_0_finish(places, sizes, step, 0, 0, 0, kept, scratch);
+            }
+            barrier(call);
+        }
+    }
+    if (thread == 0) {
+        {
+            float *inside = places[0], *outside = call->buffers[0];
+            for (int64_t d0 = 0; d0 < 5; d0++) {
+                for (int64_t d1 = 0; d1 < 3; d1++) {
+                    outside[d0 * 3 + d1 * 1] = inside[d0 * 1 + d1 * 16];
+                }
+            }
+        }
+    }
+}
+
+static void *start(void *argument) {
+    worker_t *worker = argument;
+    int32_t go;
+    while (!(go = atomic_load_explicit(&worker->call->go, memory_order_acquire))) sched_yield();
+    if (go > 0) work(worker->call, worker->thread);
+    return 0;
+}
+
+int graphir_run(void **buffers, const int64_t *sizes, int64_t first, int64_t last,
+            int32_t threads) {
+    call_t call = {buffers, sizes, first, last, threads, 0, 0, 0, 0};
+    int failed = 0;
+    pthread_t *handles = malloc(sizeof(pthread_t) * threads);
+    worker_t *workers = malloc(sizeof(worker_t) * threads);
+    call.memory = aligned_alloc(64, (size_t)threads * (KEPT + SCRATCH) + RESIDENT + 64);
+    if (!handles || !workers || !call.memory) failed = 1;
+    int32_t started = 1;
+    for (int32_t t = 1; t < threads && !failed; t++) {
+        workers[t] = (worker_t){&call, t};
+        if (pthread_create(&handles[t], 0, start, &workers[t])) failed = 2;
+        else started++;
+    }
+    /* Where one thread could not be started, none may begin. */
+    atomic_store_explicit(&call.go, failed ? -1 : 1, memory_order_release);
+    if (!failed) work(&call, 0);
+    for (int32_t t = 1; t < started; t++) pthread_join(handles[t], 0);
+    free(call.memory);
+    free(workers);
+    free(handles);
+    return failed;
+}
