@@ -186,7 +186,8 @@ class Lowering:
             section = Section.PREAMBLE
         terms, offset = [], place.offset
         for dim, a in zip(place.dims, walked, strict=True):
-            if dim.stride == 0:
+            # A repeated axis needs no term, unless only some of its places hold an element.
+            if dim.stride == 0 and dim.length is None:
                 continue
             axis = self.axes.get(a)
             if dim.rows:
@@ -371,7 +372,7 @@ class Lowering:
         terms += [
             Term(dim.stride, self.axes[a], None, dim.shift, dim.step, dim.length)
             for dim, a in zip(place.dims[1:], port[1:], strict=True)
-            if dim.stride != 0 and a in self.axes
+            if (dim.stride != 0 or dim.length is not None) and a in self.axes
         ]
         ids = [x.id for x in index.axes] + [t.axis.id for t in terms if t.axis is not None]
         address = Address(place.buffer.name, tuple(terms), place.offset)

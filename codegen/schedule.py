@@ -204,6 +204,13 @@ class _Scheduler:
             reason = self._refusal(node, attempt)
             if reason is not None:
                 attempt.refused[node] = reason
+        # What costs nothing where it is read must still fit the kernel that writes it.
+        walked = {walk.stream, *walk.grid}
+        for node in self._left_over_reads(attempt, needed):
+            if node in attempt.stage and (node in self.stored or _repeats(node, self.axes)):
+                reason = self._foreign(node, walked)
+                if reason is not None:
+                    attempt.refused[node] = reason
         return attempt
 
     def _refusal(self, node: Node, attempt: _Attempt) -> str | None:
@@ -330,8 +337,9 @@ class _Scheduler:
                 continue
             for position, x in enumerate(node.inputs):
                 if (node, position) in self.axes.cuts:
-                    # What is only a view of something is written where that something is.
-                    if view(x, self.stored) is None or self._lacks_view(node):
+                    if view(x, self.stored) is None:
+                        wanted.add(self._base(x))
+                    elif self._lacks_view(node):
                         wanted.add(x)
                     continue
                 while _repeats(x, self.axes):
@@ -355,6 +363,14 @@ class _Scheduler:
                 if buffers or node in later:
                     writes[node] = buffers
         return writes, later
+
+    def _base(self, node: Node) -> Node:
+        """What has to be in memory for `node` to be: what it is a view of, or itself."""
+        base = node
+        while base.kind is Kind.MOVEMENT and base not in self.stored:
+            base = base.inputs[0]
+        stored = {**self.stored, base: self.memory.scratch(base)}
+        return base if view(node, stored) is not None else node
 
     def _scattered(self, node: Node) -> bool:
         """Whether a stored node has no layout of its own: rows of a batch, which are copied where

@@ -1,4 +1,4 @@
-"""How each primitive carries leading axes: one example's nodes rewritten for a batch of them.
+"""One example's nodes rewritten for a batch of examples, which have leading axes.
 
 A function is traced for one example, on stand-ins. What depends on the stand-ins is then written
 again with the batches in their place; the nodes of the one example are left dead.
@@ -6,17 +6,14 @@ again with the batches in their place; the nodes of the one example are left dea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from string import ascii_letters
 from typing import TypeAlias
 
 import networkx as nx
 
 from .errors import UnsupportedError
 from .graph import Graph, Node
-from .opdef import Kind
-from .ops.custom import Rule as CustomRule
 from .sizes import Dim, Shape, Size, numel
 from .value import Value
 
@@ -61,12 +58,24 @@ def batched(
             graph.names[made.node] = graph.names[node]
     # What was pruned of the one example was pruned of the batch.
     graph.pruned = [replace(p, node=known.get(p.node, p.node)) for p in graph.pruned]
+    # So is what was promised of one example's index, which its argument must keep.
+    graph.ranges = [
+        replace(r, node=_argument(known[r.node]) if r.node in known else r.node)
+        for r in graph.ranges
+    ]
     return [
         type(y)(graph, known[y.node])
         if y.node in known
         else type(y)(graph, batch.spread(Value(graph, y.node)).node)
         for y in outputs
     ]
+
+
+def _argument(node: Node) -> Node:
+    """The argument that `node` holds the elements of, with its axes moved."""
+    while node.op in ("permute", "reshape"):
+        (node,) = node.inputs
+    return node
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,9 @@ class Batch:
         Raises:
             UnsupportedError: where there is no rule for its op.
         """
-        rule = _RULES.get(node.op) or _BY_KIND.get(node.kind)
+        from .batching_rules import BY_KIND, BY_OP
+
+        rule = BY_OP.get(node.op) or BY_KIND.get(node.kind)
         if rule is None:
             raise UnsupportedError(
                 node.op,
@@ -153,145 +164,3 @@ class Batch:
         return index.apply(
             "add", start.apply("broadcast", shape=shape, dims=tuple(range(self.rank)))
         )
-
-
-def _elementwise(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value:
-    first, *rest = (batch.every(x) for x in operands)
-    return first.apply(node.op, *rest, **node.attrs)
-
-
-def _reduction(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value:
-    axes = batch.shifted(node.attrs["axes"])
-    return operands[0].value.apply(node.op, **{**node.attrs, "axes": axes})
-
-
-def _broadcast(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value:
-    return operands[0].value.apply(
-        "broadcast",
-        shape=(*batch.lead, *node.shape),
-        dims=(*range(batch.rank), *batch.shifted(node.attrs["dims"])),
-    )
-
-
-def _reshape(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value:
-    return operands[0].value.apply("reshape", shape=(*batch.lead, *node.shape))
-
-
-def _permute(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value:
-    order = (*range(batch.rank), *batch.shifted(node.attrs["order"]))
-    return operands[0].value.apply("permute", order=order)
-
-
-def _along_axis(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value:
-    axis = node.attrs["axis"] + batch.rank
-    return operands[0].value.apply(node.op, **{**node.attrs, "axis": axis})
-
-
-def _contract(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value:
-    """The leading axes are labels of the result, and of the operands that have them."""
-    lhs, rhs, out = (node.attrs[name] for name in ("lhs", "rhs", "out"))
-    free = [c for c in ascii_letters if c not in lhs + rhs + out]
-    extra = "".join(free[: batch.rank])
-    if operands[0].many:
-        lhs = extra + lhs
-    if operands[1].many:
-        rhs = extra + rhs
-    x, y = (operand.value for operand in operands)
-    return x.apply("contract", y, lhs=lhs, rhs=rhs, out=extra + out)
-
-
-def _take(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value:
-    x, index = operands
-    if not x.many:
-        return x.value.apply("take", index.value)
-    if index.many:
-        rows = batch.offset(index.value, x.value.sizes[batch.rank])
-        return batch.flat(x.value, x.ndim).apply("take", rows)
-    # The rows come first: (lead, r, ...) -> (r, lead, ...), and back behind the index's axes.
-    k = batch.rank
-    order = (k, *range(k), *range(k + 1, x.value.ndim))
-    taken = x.value.apply("permute", order=order).apply("take", index.value)
-    return _lead_first(batch, taken, index.ndim)
-
-
-def _scatter_add(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value:
-    x, index = operands
-    k, size = batch.rank, node.attrs["size"]
-    if not index.many:
-        order = (*range(k, k + index.ndim), *range(k), *range(k + index.ndim, x.value.ndim))
-        moved = x.value.apply("permute", order=order)
-        return _lead_first(batch, moved.apply("scatter_add", index.value, size=size), 1)
-    rows = batch.offset(index.value, size)
-    total = numel((*batch.lead, size))
-    out = batch.every(x).apply("scatter_add", rows, size=total)
-    return out.apply("reshape", shape=(*batch.lead, *node.shape))
-
-
-def _custom_vjp(batch: Batch, node: Node, operands: Sequence[Operand]) -> Value:
-    """The rule of one example, itself carried over the batch where it is asked for."""
-    rule: CustomRule = node.attrs["rule"]
-    made, *inputs = operands
-
-    def one(values: Sequence[Value]) -> tuple[list[Value], list[tuple[Value, Value]]]:
-        """Stand-ins for the values that differ between examples, and their pairs."""
-        singles, pairs = [], []
-        for x, operand in zip(values, inputs, strict=True):
-            single = stand_in(x, x.sizes[batch.rank :]) if operand.many else x
-            singles.append(single)
-            if operand.many:
-                pairs.append((single, x))
-        return singles, pairs
-
-    def pull(values: Sequence[Value], output: int, ct: Value) -> list[Value | None]:
-        singles, pairs = one(values)
-        g = stand_in(ct, ct.sizes[batch.rank :])
-        found = rule.pull(singles, output, g)
-        some = [f for f in found if f is not None]
-        mapped = iter(batched(some, [*pairs, (g, ct)], batch.lead))
-        results: list[Value | None] = []
-        for f, x in zip(found, inputs, strict=True):
-            y = None if f is None else next(mapped)
-            # Every example adds to the cotangent of what they share.
-            if y is not None and not x.many:
-                y = y.apply("sum", axes=tuple(range(batch.rank)))
-            results.append(y)
-        return results
-
-    def push(values: Sequence[Value], output: int, tangents: Sequence[Value | None]) -> Value:
-        assert rule.push is not None
-        singles, pairs = one(values)
-        moving: list[Value | None] = []
-        for t, operand in zip(tangents, inputs, strict=True):
-            differs = t is not None and operand.many
-            single = stand_in(t, t.sizes[batch.rank :]) if t is not None and differs else t
-            moving.append(single)
-            if t is not None and single is not None and differs:
-                pairs.append((single, t))
-        return batched([rule.push(singles, output, moving)], pairs, batch.lead)[0]
-
-    carried = CustomRule(rule.name, pull, push if rule.push is not None else None)
-    values = [x.value for x in inputs]
-    output = node.attrs["output"]
-    return batch.every(made).apply("custom_vjp", *values, rule=carried, output=output)
-
-
-def _lead_first(batch: Batch, x: Value, before: int) -> Value:
-    """`x` with its leading axes, which stand after `before` others, in front."""
-    k = batch.rank
-    order = (*range(before, before + k), *range(before), *range(before + k, x.ndim))
-    return x.apply("permute", order=order)
-
-
-_BY_KIND: Mapping[Kind, Rule] = {Kind.ELEMENTWISE: _elementwise, Kind.REDUCTION: _reduction}
-
-_RULES: Mapping[str, Rule] = {
-    "broadcast": _broadcast,
-    "reshape": _reshape,
-    "permute": _permute,
-    "slice": _along_axis,
-    "embed": _along_axis,
-    "contract": _contract,
-    "take": _take,
-    "scatter_add": _scatter_add,
-    "custom_vjp": _custom_vjp,
-}

@@ -26,7 +26,8 @@ def vmap(fn: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0) -> Callabl
             for each argument, each an int, None (the same for every example) or a tree of them.
         out_dims: where that axis goes in the results: one for all, or a tree of them.
 
-    Keyword arguments are the same for every example.
+    Keyword arguments are the same for every example, and so are random numbers: map over seeds for
+    different ones.
 
     Raises:
         ShapeError: where there is no such axis, or the arguments differ in the number of examples.

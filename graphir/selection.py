@@ -41,7 +41,8 @@ def promise_range(index: Value, low: int, high: Size, ignored: int | None = None
 
     Elements that are `ignored` may be anything.
     """
-    if index.node.op == "input" and isinstance(high, int):
+    # A copy stands for an argument of one example: batching hands the promise on.
+    if index.node.op in ("input", "copy") and isinstance(high, int):
         promise = IndexRange(index.node, low, high, user_location(), ignored)
         known = {(r.node, r.low, r.high, r.ignored) for r in index.graph.ranges}
         if (promise.node, low, high, ignored) not in known:

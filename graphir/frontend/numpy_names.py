@@ -24,47 +24,54 @@ def user_dtype(x: Value) -> Any:
     return x.element.numpy
 
 
-TABLE: Mapping[str, Implementation] = {
-    **from_operations(lambda op: op.numpy),
-    # elementwise
-    "power": f.pow, "pow": f.pow, "float_power": c.float_power, "square": c.square,
-    "reciprocal": c.reciprocal, "positive": lambda x: x, "floor_divide": a.floor_divide,
-    "remainder": a.remainder, "mod": a.remainder, "floor": a.floor, "ceil": a.ceil,
-    "trunc": a.trunc, "fix": a.trunc, "rint": a.round, "round": f.round, "around": f.round,
-    "clip": c.clamp, "logaddexp": c.logaddexp, "deg2rad": a.deg2rad, "radians": a.deg2rad,
-    "rad2deg": a.rad2deg, "degrees": a.rad2deg, "nan_to_num": a.nan_to_num,
-    "heaviside": a.heaviside, "where": f.where, "isnan": a.isnan, "isinf": a.isinf,
-    "isfinite": a.isfinite, "logical_not": c.logical_not, "logical_xor": a.logical_xor,
-    "bitwise_and": bitwise("logical_and", "&"), "bitwise_or": bitwise("logical_or", "|"),
-    "bitwise_xor": bitwise("ne", "^"),
-    "invert": lambda x: x.apply("logical_not"), "bitwise_not": lambda x: x.apply("logical_not"),
-    # reductions
-    "sum": f.sum, "mean": f.mean, "average": f.average, "prod": f.prod, "var": f.var,
-    "std": f.std, "max": f.amax, "amax": f.amax, "min": f.amin, "amin": f.amin, "ptp": f.ptp,
-    "argmax": r.argmax, "argmin": r.argmin, "any": c.any, "all": c.all,
-    "count_nonzero": r.count_nonzero, "cumsum": f.cumsum, "cumprod": f.cumprod, "norm": f.norm,
-    "vector_norm": f.vector_norm, "matrix_norm": f.matrix_norm,
-    # products
-    "matmul": products.matmul, "dot": products.tensor_dot, "vdot": products.tensor_dot,
-    "inner": einsum.inner, "outer": f.outer, "einsum": einsum.einsum, "tensordot": f.tensordot,
-    "trace": matrices.trace, "diagonal": matrices.diagonal, "diag": f.diag, "tril": f.tril,
-    "triu": f.triu,
-    # movement
-    "transpose": f.transpose, "swapaxes": layout.swap_axes, "moveaxis": f.moveaxis,
-    "permute_dims": f.transpose, "matrix_transpose": layout.matrix_transpose,
-    "reshape": layout.reshape, "ravel": f.ravel, "squeeze": f.squeeze,
-    "expand_dims": f.expand_dims, "broadcast_to": layout.broadcast_to,
-    "concatenate": layout.concatenate, "concat": layout.concatenate, "stack": layout.stack,
-    "hstack": stacked(1, 1), "vstack": stacked(0, 2), "dstack": stacked(2, 3),
-    "column_stack": column_stack, "split": m.equal_split, "array_split": m.tensor_split,
-    "flip": f.flip, "fliplr": m.fliplr, "flipud": m.flipud, "roll": f.roll, "tile": m.tile,
-    "repeat": f.repeat, "pad": f.pad,
-    # selection and creation
-    "take": f.take, "take_along_axis": f.take_along_axis, "zeros_like": f.zeros_like,
-    "ones_like": f.ones_like, "full_like": f.filled_like, "empty_like": f.zeros_like,
-    "shape": lambda x: x.shape, "ndim": lambda x: x.ndim, "size": layout.element_count,
-    "copy": lambda x: x,
+# By theme, as the page of what is supported shows them.
+SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
+    "elementwise": {
+        **from_operations(lambda op: op.numpy),
+        "power": f.pow, "pow": f.pow, "float_power": c.float_power, "square": c.square,
+        "reciprocal": c.reciprocal, "positive": lambda x: x, "floor_divide": a.floor_divide,
+        "remainder": a.remainder, "mod": a.remainder, "floor": a.floor, "ceil": a.ceil,
+        "trunc": a.trunc, "fix": a.trunc, "rint": a.round, "round": f.round, "around": f.round,
+        "clip": c.clamp, "logaddexp": c.logaddexp, "deg2rad": a.deg2rad, "radians": a.deg2rad,
+        "rad2deg": a.rad2deg, "degrees": a.rad2deg, "nan_to_num": a.nan_to_num,
+        "heaviside": a.heaviside, "where": f.where, "isnan": a.isnan, "isinf": a.isinf,
+        "isfinite": a.isfinite, "logical_not": c.logical_not, "logical_xor": a.logical_xor,
+        "bitwise_and": bitwise("logical_and", "&"), "bitwise_or": bitwise("logical_or", "|"),
+        "bitwise_xor": bitwise("ne", "^"),
+        "invert": lambda x: x.apply("logical_not"), "bitwise_not": lambda x: x.apply("logical_not"),
+    },
+    "reductions": {
+        "sum": f.sum, "mean": f.mean, "average": f.average, "prod": f.prod, "var": f.var,
+        "std": f.std, "max": f.amax, "amax": f.amax, "min": f.amin, "amin": f.amin, "ptp": f.ptp,
+        "argmax": r.argmax, "argmin": r.argmin, "any": c.any, "all": c.all,
+        "count_nonzero": r.count_nonzero, "cumsum": f.cumsum, "cumprod": f.cumprod, "norm": f.norm,
+        "vector_norm": f.vector_norm, "matrix_norm": f.matrix_norm,
+    },
+    "products": {
+        "matmul": products.matmul, "dot": products.tensor_dot, "vdot": products.tensor_dot,
+        "inner": einsum.inner, "outer": f.outer, "einsum": einsum.einsum, "tensordot": f.tensordot,
+        "trace": matrices.trace, "diagonal": matrices.diagonal, "diag": f.diag, "tril": f.tril,
+        "triu": f.triu,
+    },
+    "movement": {
+        "transpose": f.transpose, "swapaxes": layout.swap_axes, "moveaxis": f.moveaxis,
+        "permute_dims": f.transpose, "matrix_transpose": layout.matrix_transpose,
+        "reshape": layout.reshape, "ravel": f.ravel, "squeeze": f.squeeze,
+        "expand_dims": f.expand_dims, "broadcast_to": layout.broadcast_to,
+        "concatenate": layout.concatenate, "concat": layout.concatenate, "stack": layout.stack,
+        "hstack": stacked(1, 1), "vstack": stacked(0, 2), "dstack": stacked(2, 3),
+        "column_stack": column_stack, "split": m.equal_split, "array_split": m.tensor_split,
+        "flip": f.flip, "fliplr": m.fliplr, "flipud": m.flipud, "roll": f.roll, "tile": m.tile,
+        "repeat": f.repeat, "pad": f.pad,
+    },
+    "selection and creation": {
+        "take": f.take, "take_along_axis": f.take_along_axis, "zeros_like": f.zeros_like,
+        "ones_like": f.ones_like, "full_like": f.filled_like, "empty_like": f.zeros_like,
+        "shape": lambda x: x.shape, "ndim": lambda x: x.ndim, "size": layout.element_count,
+        "copy": lambda x: x,
+    },
 }  # fmt: skip
+TABLE: Mapping[str, Implementation] = {k: v for part in SECTIONS.values() for k, v in part.items()}
 # What np.linalg has of them.
 LINALG = (
     "norm", "vector_norm", "matrix_norm", "matmul", "outer", "tensordot", "trace", "diagonal",

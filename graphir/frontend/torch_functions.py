@@ -26,6 +26,11 @@ def sub(input: Any, other: Any, alpha: Any = 1) -> Any:
     return binary("sub", input, other if alpha == 1 else other * alpha)
 
 
+def rsub(input: Any, other: Any, alpha: Any = 1) -> Any:
+    """`other - alpha * input`."""
+    return sub(other, input, alpha)
+
+
 def pow(input: Any, exponent: Any) -> Any:
     """`input ** exponent`."""
     return power(input, exponent) if isinstance(input, Value) else binary("pow", input, exponent)

@@ -125,6 +125,10 @@ PRODUCTS = [
          (real(3, 4, 5), real(5, 6)), ()),
     Case("sum_of_products", lambda x, y: torch.einsum("ij,ij->", x, y),
          (real(30, 4), real(30, 4, seed=1)), {"x": (0, 1), "y": (0, 1)}),
+    Case("all_pairs", lambda a, x: torch.maximum(x.amax(1)[:, None], torch.exp(x)[:, 0][None]),
+         (real(), real(20, 5))),
+    Case("differences_of_products",
+         lambda a, x: (-x @ x.T)[:, 1:] - (-x @ x.T)[:, :-1], (real(), real(20, 5))),
     Case("permuted", lambda x, y: torch.exp(x).permute(2, 0, 1) @ y,
          (real(3, 4, 5), real(4, 6)), ()),
 ]  # fmt: skip

@@ -48,6 +48,12 @@ def centred_layer(params: Any, x: Any, y: Any) -> Any:
     return ((torch.relu(h) @ v - y) ** 2).mean()
 
 
+def flattened(params: Any, x: Any, y: Any) -> Any:
+    """Rows of a batch, which the shuffle scatters, side by side."""
+    w, v = params
+    return ((x @ w - y) ** 2).mean() + (torch.sin(x.flatten()) * v).mean()
+
+
 @dataclass(frozen=True)
 class HeavyBall:
     """An optimizer whose state is the parameters before: they are copied while they change."""
@@ -98,6 +104,7 @@ CASES: dict[str, tuple[Callable[..., Any], Any, Any, float]] = {
     "symmetric": (symmetric, (real(5), real(130, 130)), DATA, 0.1),
     "symmetric_big": (symmetric, (real(5), real(300, 300)), DATA, 0.1),
     "wide_layer": (wide_layer, (real(150, 130) / 12, real(130) / 12), WIDE, 0.001),
+    "flattened": (flattened, (real(5), real()), DATA, 0.05),
     "centred_layer": (centred_layer, (real(5, 4), real(4)), DATA, 0.05),
 }
 

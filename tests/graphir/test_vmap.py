@@ -178,3 +178,20 @@ def test_an_op_without_a_rule_is_named() -> None:
     node = graph.add("iota", size=3)
     with pytest.raises(UnsupportedError, match="iota has no batching rule"):
         Batch(graph, (2,)).rewrite(node, [])
+
+
+@pytest.mark.parametrize("backend", ["reference", "c"])
+def test_an_index_out_of_range_is_named(backend: str) -> None:
+    table, ids = torch.ones(4, 2), torch.tensor([[0, 1], [3, 7], [0, 0]])
+
+    def fn(table: Array, ids: Array) -> Array:
+        return graphir.vmap(lambda i: table[i])(ids)
+
+    def nested(table: Array, ids: Array) -> Array:
+        return graphir.vmap(graphir.vmap(lambda i: table[i]), 1)(ids)
+
+    for each in (fn, nested):
+        compiled = graphir.compile(each, backend=backend)
+        compiled(table, ids % 4)
+        with pytest.raises(graphir.GraphirError, match=r"index 7 is out of range: -4 <= index < 4"):
+            compiled(table, ids)
