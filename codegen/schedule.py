@@ -378,7 +378,7 @@ class _Scheduler:
         return self.stored[node].binding is Binding.ROWS
 
     def _recomputed(self, node: Node) -> bool:
-        """Whether each kernel, and each program, computes `node` again: ops on what is in memory."""
+        """Whether each kernel computes `node` again: it is ops on what is in memory."""
         stack = [node]
         seen: set[Node] = set()
         while stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from . import dtypes
@@ -109,7 +110,7 @@ def tensor_split(x: Value, indices_or_sections: Any, dim: int = 0) -> tuple[Valu
         base, more = divmod(size, indices_or_sections)
         return _parts(x, axis, [base + (i < more) for i in range(indices_or_sections)])
     cuts = [0, *(slice(int(i)).indices(size)[1] for i in indices_or_sections), size]
-    pairs = zip(cuts, cuts[1:], strict=False)
+    pairs = pairwise(cuts)
     return tuple(narrow(x, axis, a, max(b - a, 0)) for a, b in pairs)
 
 

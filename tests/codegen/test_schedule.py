@@ -195,7 +195,7 @@ def test_a_reason_names_the_kernel_and_the_node() -> None:
 
 def test_where_nothing_fits_the_error_says_what_and_why() -> None:
     tiny = replace(CPU, name="tiny", kept_limit=2)
-    with pytest.raises(graphir.BackendError, match="no kernel of tiny can compute .* = sum") as e:
+    with pytest.raises(graphir.BackendError, match=r"no kernel of tiny can compute .* = sum") as e:
         planned(lambda a, x: x.sum(0), (), (9, 3), machine=tiny)
     assert "accumulators of 3 elements exceed tiny's 2" in str(e.value)
 
