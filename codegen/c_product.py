@@ -103,13 +103,14 @@ class ProductPrinter:
             if axis.block % size:
                 body(str(whole), axis.block % size)
             return
-        self.out.line(f"int64_t {base} = 0;")
         end = extent(axis)
-        with self.out.block(f"for (; {base} + {size} <= {end}; {base} += {size})"):
-            body(base, size)
-        if size > 1:
-            with self.out.block(f"for (; {base} < {end}; {base}++)"):
-                body(base, 1)
+        with self.out.block(""):
+            self.out.line(f"int64_t {base} = 0;")
+            with self.out.block(f"for (; {base} + {size} <= {end}; {base} += {size})"):
+                body(base, size)
+            if size > 1:
+                with self.out.block(f"for (; {base} < {end}; {base}++)"):
+                    body(base, 1)
 
     def _with_rows(self, base: str, count: int) -> None:
         if self.p.inner:
@@ -129,13 +130,14 @@ class ProductPrinter:
         in_memory = self.p.right not in self.p.padded
         if axis.role is not AxisRole.TILE:
             end = extent(axis)
-            self.out.line(f"int64_t {base} = 0;")
             stop = f"{base} + {lanes} <= {end}" if in_memory else f"{base} < {end}"
-            with self.out.block(f"for (; {stop}; {base} += {lanes})"):
-                body(_Span(base, 1))
-            if in_memory:
-                with self.out.block(f"if ({base} < {end})"):
-                    body(_Span(base, 1, tail=f"{end} - {base}"))
+            with self.out.block(""):
+                self.out.line(f"int64_t {base} = 0;")
+                with self.out.block(f"for (; {stop}; {base} += {lanes})"):
+                    body(_Span(base, 1))
+                if in_memory:
+                    with self.out.block(f"if ({base} < {end})"):
+                        body(_Span(base, 1, tail=f"{end} - {base}"))
             return
         over = axis.block % lanes
         vectors = -(-axis.block // lanes)

@@ -9,7 +9,7 @@ or where its tile does not fit; the next kernel takes it up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphir.errors import BackendError
@@ -145,16 +145,24 @@ class _Scheduler:
 
     def _wide(self, node: Node) -> tuple[int, ...]:
         """The axes of `node` that no tile can hold whole, its own first, then the summed ones."""
-        space, size = self.axes.space(node), self.axes.size
+        space = self.axes.space(node)
+        wide = {a for a in space if isinstance(self.axes.size[a], Dim)}
+        for tile in self._tiles(node):
+            wide |= self._unheld(tile, wide | {self.stream})
+        return tuple(a for a in space if a in wide)
+
+    def _tiles(self, node: Node) -> list[tuple[int, ...]]:
+        """The axes of each tile that computing `node` takes."""
         tiles = [self.axes.of[node]]
         tiles += [self.axes.ports[node, p] for p in range(len(node.inputs))]
         if node.kind is Kind.CONTRACTION and makes_products(node, self.machine):
-            tiles.append(space)
-        wide = {a for a in space if isinstance(size[a], Dim)}
-        for tile in tiles:
-            without = wide | {self.stream, -1}
-            wide |= unheld({a: size[a] for a in tile if a not in without}, self.machine)
-        return tuple(a for a in space if a in wide)
+            tiles.append(self.axes.space(node))
+        return tiles
+
+    def _unheld(self, tile: Iterable[int], walked: Collection[int | None]) -> set[int]:
+        """Which axes of a tile it cannot hold whole, where blocks of others are walked."""
+        whole = {a: self.axes.size[a] for a in tile if a >= 0 and a not in walked}
+        return unheld(whole, self.machine)
 
     def _elements(self, tile: Iterable[int], without: Sequence[int | None]) -> int:
         total = 1
@@ -263,7 +271,7 @@ class _Scheduler:
 
     def _foreign(self, node: Node, walked: set[int | None]) -> str | None:
         """Why a kernel that walks these axes cannot walk those of `node`."""
-        foreign = [a for a in self._wide(node) if a not in walked]
+        foreign = [a for tile in self._tiles(node) for a in sorted(self._unheld(tile, walked))]
         if foreign:
             return f"its axis of {self.axes.size[foreign[0]]} is walked by a kernel of its own"
         return None
@@ -378,7 +386,7 @@ class _Scheduler:
         return self.stored[node].binding is Binding.ROWS
 
     def _recomputed(self, node: Node) -> bool:
-        """Whether each kernel computes `node` again: it is ops on what is in memory."""
+        """Whether every kernel and program computes `node` again: ops on what is in memory."""
         stack = [node]
         seen: set[Node] = set()
         while stack:

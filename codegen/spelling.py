@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphir.dtypes import DType
+from graphir.dtypes import DType, float32
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ SPELLINGS: dict[str, Spelling] = {
         "libdevice.pow({0}, {1})",
         None,
         "llround(pow((double){0}, (double){1}))",
-        "libdevice.rint(libdevice.pow({0}.to(tl.float64), {1}.to(tl.float64)))",
+        "libdevice.rint(libdevice.pow({0}.to(tl.float64), {1}.to(tl.float64))).to({type})",
         "pow({0}, {1})",
     ),
     "neg": Spelling("(-{0})", "(-{0})"),
@@ -59,7 +59,7 @@ SPELLINGS: dict[str, Spelling] = {
         "tl.where({0} > 0, 1.0, tl.where({0} < 0, -1.0, {0}))",
         None,
         None,
-        "tl.where({0} > 0, 1, tl.where({0} < 0, -1, {0}))",
+        "(({0} > 0).to({type}) - ({0} < 0).to({type}))",
     ),
     "exp": _function("gr_exp", "tl.exp"),
     "expm1": _function("gr_expm1", "libdevice.expm1"),
@@ -184,8 +184,36 @@ def spell_c(op: str, out: DType, operand: DType, *args: str) -> str:
     return template.format(*args, f=suffix, type=kind)
 
 
+# What the GPU computes in float16 as it stands; all else there is computed in float32.
+_IN_HALF = frozenset(
+    [
+        "add",
+        "sub",
+        "mul",
+        "neg",
+        "abs",
+        "sign",
+        "relu",
+        "maximum",
+        "minimum",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "where",
+        "cast",
+        "copy",
+    ]
+)
+
+
 def spell_triton(op: str, out: DType, operand: DType, *args: str) -> str:
     """The Triton expression of `op`; `operand` is the type that it computes in."""
+    if operand.name == "float16" and op not in _IN_HALF:
+        wide = [f"tl.cast({x}, tl.float32)" for x in args]
+        return f"tl.cast({spell_triton(op, float32, float32, *wide)}, tl.float16)"
     row = SPELLINGS[op]
     template = row.triton
     if row.triton64 and operand.name == "float64":

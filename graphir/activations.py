@@ -69,7 +69,13 @@ def gelu(x: Value, approximate: str = "none") -> Value:
 
 def hardtanh(x: Value, min_val: float = -1.0, max_val: float = 1.0) -> Value:
     """`x` limited to [min_val, max_val]; at a limit the derivative is 0, as in torch."""
-    return where(x <= min_val, min_val, where(x >= max_val, max_val, x))
+    low, high = _limit(x, min_val), _limit(x, max_val)
+    return where(x <= low, low, where(x >= high, high, x))
+
+
+def _limit(x: Value, number: float) -> float | int:
+    """A limit in the type of `x`, so that integers stay what they are."""
+    return number if x.element.is_float else int(number)
 
 
 def relu6(x: Value) -> Value:
@@ -262,6 +268,11 @@ def nan_to_num(
     return where(binary("eq", x, math.inf), high, where(binary("eq", x, -math.inf), low, x))
 
 
+def sign(x: Value) -> Value:
+    """-1, 0 or 1; bools stay as they are."""
+    return x if x.element is dtypes.bool_ else elementwise("sign", x)
+
+
 def clamp_min(x: Value, min: Any) -> Value:
     """`x`, at least `min`."""
     return clamp(x, min=min)
@@ -284,7 +295,7 @@ def rad2deg(x: Value) -> Value:
 
 def threshold(x: Value, threshold: float, value: float) -> Value:
     """`x` where it is above `threshold`, else `value`."""
-    return where(x > threshold, x, value)
+    return where(x > threshold, x, _limit(x, value))
 
 
 def heaviside(input: Any, values: Any) -> Value:

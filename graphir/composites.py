@@ -46,7 +46,8 @@ def elementwise(op: str, x: Value) -> Value:
 
 
 def square(x: Value) -> Value:
-    """`x * x`."""
+    """`x * x`; of bools as int64, as in torch."""
+    x = cast(x, dtypes.int64) if x.element is dtypes.bool_ else x
     return binary("mul", x, x)
 
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from string import ascii_letters
 from typing import Any
 
+from .composites import sum as total
+from .dtypes import promote
 from .errors import ShapeError
 from .layout import axis_of, permute, reshape
 from .matrices import diagonal
 from .sizes import Size
-from .value import Value, contract, lift_all, reduce, require_equal
+from .value import Value, cast, contract, lift_all, require_equal
 
 
 def einsum(spec: str, *operands: Any) -> Value:
@@ -40,11 +42,15 @@ def einsum(spec: str, *operands: Any) -> Value:
         if len(kept) < x.ndim:
             values[i] = reshape(x, tuple(x.sizes[p] for p in kept))
             terms[i] = "".join(term[p] for p in kept)
+    one = len({x.element for x in values}) == 1
     while len(values) > 1:
         a, b = values[:2]
         later = set(out).union(*terms[2:])
         a, left = _summed(a, terms[0], later | set(terms[1]))
         b, right = _summed(b, terms[1], later | set(terms[0]))
+        # A sum of integers is one of int64.
+        common = promote(a.element, b.element)
+        a, b = (cast(x, common) if one else x for x in (a, b))
         joined = "".join(dict.fromkeys(c for c in left + right if c in later))
         values[:2] = [contract(a, b, f"{left},{right}->{joined}")]
         terms[:2] = [joined]
@@ -117,7 +123,7 @@ def _without_repeats(spec: str, x: Value, term: str) -> tuple[Value, str]:
 def _summed(x: Value, term: str, needed: set[str]) -> tuple[Value, str]:
     """`x` summed over the labels that nothing else needs: a contraction never sees them."""
     alone = tuple(p for p, c in enumerate(term) if c not in needed)
-    x = reduce("sum", x, alone) if alone else x
+    x = total(x, alone) if alone else x
     return x, "".join(c for c in term if c in needed)
 
 

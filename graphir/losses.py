@@ -8,6 +8,7 @@ from typing import Any
 from .activations import xlogy
 from .composites import mean as _mean
 from .composites import softplus, square, stop_gradient, unsupported_option, where
+from .composites import sum as total
 from .errors import ShapeError
 from .layout import reshape
 from .sizes import format_shape
@@ -32,7 +33,7 @@ def reduced(name: str, loss: Value, reduction: str) -> Value:
     if reduction == "mean":
         return _mean(loss)
     if reduction == "sum":
-        return reduce("sum", loss, None)
+        return total(loss)
     if reduction == "none":
         return loss
     raise unsupported_option(name, f"reduction={reduction!r}", "use 'mean', 'sum' or 'none'")
@@ -173,8 +174,8 @@ def kl_div(
     x, y = _pair("kl_div", prediction, target)
     loss = unary("exp", y) * (y - x) if log_target else xlogy(y, y) - y * x
     if reduction == "batchmean":
-        total = reduce("sum", loss, None)
-        return total / loss.shape[0] if loss.ndim else total
+        whole = total(loss)
+        return whole / loss.shape[0] if loss.ndim else whole
     return reduced("kl_div", loss, reduction)
 
 

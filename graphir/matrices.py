@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .composites import sum as total
 from .composites import where
 from .dtypes import bool_, uint8
 from .errors import ShapeError
@@ -66,7 +67,7 @@ def diagonal(x: Value, offset: int = 0, dim0: int = 0, dim1: int = 1) -> Value:
 def trace(x: Value, offset: int = 0, dim0: int = 0, dim1: int = 1) -> Value:
     """The sum of a diagonal."""
     _matrices("trace", x)
-    return reduce("sum", diagonal(x, offset, dim0, dim1), -1)
+    return total(diagonal(x, offset, dim0, dim1), -1)
 
 
 def diag(x: Value, diagonal: int = 0) -> Value:

@@ -299,7 +299,7 @@ class Value:
 
 # -- promotion and broadcasting ----------------------------------------------------------------
 
-FLOAT_RESULT = frozenset({"div", "pow"})
+FLOAT_RESULT = frozenset({"div", "atan2", "hypot"})
 
 
 def result_dtype(*values: Value) -> DType:
@@ -342,7 +342,7 @@ def binary(op: str, a: Any, b: Any) -> Value:
     """The elementwise primitive `op` with torch's promotion and broadcasting."""
     x, y = lift_all(a, b)
     dtype = result_dtype(x, y)
-    if op in FLOAT_RESULT and not dtype.is_float and not (op == "pow" and not dtype.is_float):
+    if op in FLOAT_RESULT and not dtype.is_float:
         dtype = dtypes.float32
     if op.startswith("logical_"):
         dtype = dtypes.bool_

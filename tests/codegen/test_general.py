@@ -115,6 +115,7 @@ PRODUCTS = [
     Case("big_of_integers", lambda x, y: x @ y, (whole(9, 40, 90), whole(9, 90, 70)), ()),
     Case("chain", lambda x, a, b: torch.relu(x @ a) @ b,
          (real(20, 40), real(40, 50), real(50, 6)), {"x": 0}),
+    Case("rows_left_over", lambda x, y: (x @ y) ** 2, (real(11, 130), real(130, 70)), ()),
     Case("big_chain", lambda x, a, b: torch.relu(x @ a) @ b,
          (real(20, 400), real(400, 300), real(300, 60)), {"x": 0}),
     Case("outer", torch.outer, (real(5), real(7)), ()),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from itertools import chain
 
 import operations as some
 import operations_more as more
+import optree
 import pytest
+import torch
 from comparison import assert_alike, graphirs, torchs
 from operations import Operation
 
@@ -44,3 +48,33 @@ def test_value_and_gradients(backend: str, operations: list[Operation]) -> None:
         except AssertionError as error:
             error.add_note(f"{operation} on {backend}")
             raise
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int32, torch.bool], ids=str)
+@pytest.mark.parametrize("backend", ["c", "interpret"])
+def test_other_types(backend: str, dtype: torch.dtype) -> None:
+    """Values alone, where torch takes the type."""
+    chosen, args = [], []
+    for operation in some.ELEMENTWISE + some.REDUCTIONS:
+        mine = [(x * 2).round().abs().to(dtype) for x in operation.arguments()]
+        # torch multiplies integers by numbers like 0.5 in ways of its own.
+        if operation.name in {"addcmul", "addcdiv", "clamp"}:
+            continue
+        with contextlib.suppress(RuntimeError, TypeError, IndexError):
+            operation.fn(*mine)
+            chosen.append(replace(operation, order=0))
+            args += mine
+    found = graphirs(chosen, backend)(*args)
+    wanted = graphirs(chosen, "reference")(*args)
+    assert len(chosen) > 30
+    for operation, ours, theirs in zip(chosen, found, wanted, strict=True):
+        for a, b in zip(optree.tree_leaves(ours), optree.tree_leaves(theirs), strict=True):
+            assert a.dtype == b.dtype
+            torch.testing.assert_close(
+                a.double(),
+                b.double(),
+                rtol=4e-3,
+                atol=4e-3,
+                equal_nan=True,
+                msg=lambda text, operation=operation: f"{operation}: {text}",
+            )

@@ -287,7 +287,7 @@ def test_in_place_operators() -> None:
     ("fn", "kind", "message", "hint"),
     [
         (lambda x: torch.cummax(x, 0), UnsupportedError, "torch.cummax", "torch.cumsum"),
-        (lambda x: F.rrelu(x) + 1, UnsupportedError, "nn.functional.rrelu", "functional.relu"),
+        (lambda x: F.rrelu(x) + 1, UnsupportedError, "torch.nn.functional.rrelu", "functional."),
         (lambda x: x.cummin(0), UnsupportedError, "Tensor.cummin", ""),
         (lambda x: torch.cat([x, x[0]]), ShapeError, "f32(2, 3) and f32(3,)", "x[:, None]"),
         (lambda x: torch.cat([x, x.T]), ShapeError, "beside axis 0", "may differ"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import operations as some
 import operations_more as more
+import optree
 import pytest
 import torch
 from comparison import assert_alike, graphirs, torchs
@@ -34,3 +35,34 @@ def test_float32(operation: Operation) -> None:
     plain = replace(operation, order=0)
     found = graphirs([plain])(*args)
     assert_alike(found, torchs([plain], args), 200)
+
+
+# torch computes these integers with numbers like 0.5 in ways of its own.
+_OWN_WAYS = {"addcmul", "addcdiv", "addmm", "addr", "clamp"}
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.bool, torch.uint8, torch.int32, torch.int64, torch.float16], ids=str
+)
+def test_other_types(dtype: torch.dtype) -> None:
+    """Where torch takes the type, graphir gives its result and dtype."""
+    compared = 0
+    for operation in ALL:
+        args = [(x.abs() * 2).round().to(dtype) for x in operation.arguments()]
+        try:
+            wanted = operation.fn(*args)
+        except (RuntimeError, TypeError, IndexError, ValueError):
+            continue
+        if operation.name in _OWN_WAYS and not dtype.is_floating_point:
+            continue
+        found = graphirs([replace(operation, order=0)])(*args)
+        ours, theirs = optree.tree_leaves(found), optree.tree_leaves(wanted)
+        for a, b in zip(ours, theirs, strict=True):
+            a, b = torch.as_tensor(a), torch.as_tensor(b)
+            assert (a.dtype, a.shape) == (b.dtype, b.shape), operation.name
+            torch.testing.assert_close(
+                a.double(), b.double(), rtol=4e-3, atol=4e-3, equal_nan=True,
+                msg=lambda text, operation=operation: f"{operation}: {text}",
+            )  # fmt: skip
+        compared += 1
+    assert compared > 60

@@ -50,13 +50,16 @@ def _movement(rng: random.Random, x: torch.Tensor) -> Callable[[Any], Any] | Non
     return rng.choice(choices)
 
 
+_MOST = 60_000  # elements of a value
+
+
 def _fits(x: torch.Tensor, y: torch.Tensor) -> bool:
     """Whether the shapes broadcast, to something that is not too big."""
     try:
         shape = torch.broadcast_shapes(x.shape, y.shape)
     except RuntimeError:
         return False
-    return shape.numel() <= 4000
+    return shape.numel() <= _MOST
 
 
 def _draw(rng: random.Random, pool: list[torch.Tensor]) -> Step | None:
@@ -82,20 +85,22 @@ def _draw(rng: random.Random, pool: list[torch.Tensor]) -> Step | None:
     return None
 
 
-def random_function(seed: int, length: int = 12) -> tuple[Callable[..., Any], list[torch.Tensor]]:
+def random_function(
+    seed: int, length: int = 12, features: int = 5, outputs: int = 3
+) -> tuple[Callable[..., Any], list[torch.Tensor]]:
     """A function `(w, v, x, y)` of two parameters and two arrays of rows, and arguments for it.
 
-    It returns its last values, and those that nothing reads.
+    It returns its last four values, drawn from all before.
     """
     rng = random.Random(seed)
     generator = torch.Generator().manual_seed(seed)
-    shapes = [(5, 3), (3,), (11, 5), (11,)]
+    shapes = [(features, outputs), (outputs,), (11, features), (11,)]
     args = [torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes]
     pool, steps = list(args), []
     while len(steps) < length:
         step = _draw(rng, pool)
         value = None if step is None else step(pool)
-        if step is not None and value.numel() <= 4000 and value.ndim <= 4:
+        if step is not None and value.numel() <= _MOST and value.ndim <= 4:
             steps.append(step)
             pool.append(value)
 

@@ -208,61 +208,63 @@ static void linear_step_0_pass(PARAMETERS) {
     for (int64_t i0 = begin; i0 < end; i0 += 128) {
         const int64_t m_i = end - i0 < 128 ? end - i0 : 128;
         {
-            int64_t ib = 0;
-            for (; ib + 4 <= m_i; ib += 4) {
-                {
-                    f32x16 sums[4][1] = {0};
-                    int64_t jb = 0;
+            {
+                int64_t ib = 0;
+                for (; ib + 4 <= m_i; ib += 4) {
                     {
-                        const int64_t j = jb;
-                        f32x16 right[1];
+                        f32x16 sums[4][1] = {0};
+                        int64_t jb = 0;
+                        {
+                            const int64_t j = jb;
+                            f32x16 right[1];
+                            {
+                                const int q = 0;
+                                right[q] = f32x16_load(&params_0_ptr[j]);
+                                KEEP(right[q]);
+                            }
+                            UNROLL for (int u = 0; u < 4; u++) {
+                                const int64_t i_ = ib + u;
+                                const int64_t i = i0 + i_;
+                                const f32x16 left = f32x16_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                                UNROLL for (int q = 0; q < 1; q++) sums[u][q] += left * right[q];
+                            }
+                        }
                         {
                             const int q = 0;
-                            right[q] = f32x16_load(&params_0_ptr[j]);
-                            KEEP(right[q]);
-                        }
-                        UNROLL for (int u = 0; u < 4; u++) {
-                            const int64_t i_ = ib + u;
+                            const int64_t i_ = ib;
                             const int64_t i = i0 + i_;
-                            const f32x16 left = f32x16_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
-                            UNROLL for (int q = 0; q < 1; q++) sums[u][q] += left * right[q];
+                            f32x4_store(&t5[i_], f32x16_sum4(sums[0][q], sums[1][q], sums[2][q], sums[3][q]));
                         }
-                    }
-                    {
-                        const int q = 0;
-                        const int64_t i_ = ib;
-                        const int64_t i = i0 + i_;
-                        f32x4_store(&t5[i_], f32x16_sum4(sums[0][q], sums[1][q], sums[2][q], sums[3][q]));
                     }
                 }
-            }
-            for (; ib < m_i; ib++) {
-                {
-                    f32x16 sums[1][1] = {0};
-                    int64_t jb = 0;
+                for (; ib < m_i; ib++) {
                     {
-                        const int64_t j = jb;
-                        f32x16 right[1];
+                        f32x16 sums[1][1] = {0};
+                        int64_t jb = 0;
                         {
-                            const int q = 0;
-                            right[q] = f32x16_load(&params_0_ptr[j]);
-                            KEEP(right[q]);
+                            const int64_t j = jb;
+                            f32x16 right[1];
+                            {
+                                const int q = 0;
+                                right[q] = f32x16_load(&params_0_ptr[j]);
+                                KEEP(right[q]);
+                            }
+                            {
+                                const int u = 0;
+                                const int64_t i_ = ib + u;
+                                const int64_t i = i0 + i_;
+                                const f32x16 left = f32x16_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                                UNROLL for (int q = 0; q < 1; q++) sums[u][q] += left * right[q];
+                            }
                         }
                         {
                             const int u = 0;
-                            const int64_t i_ = ib + u;
-                            const int64_t i = i0 + i_;
-                            const f32x16 left = f32x16_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
-                            UNROLL for (int q = 0; q < 1; q++) sums[u][q] += left * right[q];
-                        }
-                    }
-                    {
-                        const int u = 0;
-                        {
-                            const int q = 0;
-                            const int64_t i_ = ib + u;
-                            const int64_t i = i0 + i_;
-                            t5[i_] = f32x16_sum(sums[u][q]);
+                            {
+                                const int q = 0;
+                                const int64_t i_ = ib + u;
+                                const int64_t i = i0 + i_;
+                                t5[i_] = f32x16_sum(sums[u][q]);
+                            }
                         }
                     }
                 }
