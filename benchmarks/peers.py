@@ -136,6 +136,8 @@ class TorchCompile(_Timed):
         def step(params: Any, buffers: Any, x: Any, y: Any) -> Any:
             return descend(workload, params, buffers, torch.func.grad(loss)(params, x, y))
 
+        # Workloads share `step`'s code, and the variants that torch keeps of one code are few.
+        torch._dynamo.reset()
         self.step = torch.compile(step, fullgraph=True, dynamic=False)
         self.reset()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .c_expr import Expressions, extent, local
+from .c_expr import Expressions, extent, local, size_text
 from .c_vector import vector_name
 from .products import Product, resolve
 from .spelling import C_TYPES
@@ -195,9 +195,7 @@ class ProductPrinter:
                 out.position(p.vector, f"{span.base} + {p.lanes} * q")
                 out.line(f"right[q] = {self.type}_load(&{self._element(p.right)});")
                 out.line("KEEP(right[q]);")
-                ahead = self._next_block(p.right)
-                if ahead:
-                    out.line(f"PREFETCH(&{self._element(p.right)} + {ahead});")
+                self._prefetch(p.right)
         if span.tail:
             with out.block(""):
                 out.position(p.vector, f"{span.base} + {p.lanes * full}")
@@ -242,19 +240,35 @@ class ProductPrinter:
                 self.out.line(f"const int {name} = 0;")
             yield
 
-    def _next_block(self, tile: Tile) -> int:
-        """Elements from here to the same place in the next block of rows; 0 where it does not pay.
+    def _prefetch(self, tile: Tile) -> None:
+        """Fetch the same place `ahead` rows further on, where it pays.
 
         A product of matrices leaves time to fetch the next rows while it uses these again.
         """
         found = resolve(tile, self.expr.inline)
         if self.p.rows is None or not isinstance(found, Load):
-            return 0
+            return
         for term in found.address.terms:
-            streamed = term.axis is not None and term.axis.role is AxisRole.STREAM
-            if streamed and term.axis is not None and isinstance(term.stride, int):
-                return term.axis.block * term.stride
-        return 0
+            if term.axis is not None and term.axis.role is AxisRole.STREAM:
+                stride = size_text(term.stride)
+                self.out.line(f"PREFETCH(&{self._element(tile)} + ahead * {stride});")
+                return
+            axis = None if term.at is None else self._gathered_by(term.at)
+            if axis is not None:
+                self.out.line(f"const int64_t next = {axis.name} + ahead;")
+                with self.out.block(""):
+                    # Unlike a prefetch, the read of the row's number must stay in bounds.
+                    self.out.line(f"const int64_t {axis.name} = next < beyond ? next : beyond - 1;")
+                    self.out.line(f"PREFETCH(&{self._element(tile)});")
+                return
+
+    def _gathered_by(self, tile: Tile) -> Axis | None:
+        """The stream whose place in memory the numbers of rows are read from."""
+        found = resolve(tile, self.expr.inline)
+        if not isinstance(found, Load) or len(found.address.terms) != 1:
+            return None
+        axis = found.address.terms[0].axis
+        return axis if axis is not None and axis.role is AxisRole.STREAM else None
 
     def _element(self, tile: Tile) -> str:
         """The operand's element here, as an lvalue."""

@@ -8,12 +8,17 @@ typedef struct {
     int64_t first, last;
     int32_t threads;
     char *memory;
-    _Atomic int32_t arrived, phase, go;
+    _Alignas(64) _Atomic int32_t arrived;
+    _Alignas(64) _Atomic int32_t phase; /* a line of its own: it is what the waiting read */
+    _Atomic int32_t go;
 } call_t;
 
 typedef struct {
     call_t *call;
     int32_t thread;
+#ifdef __linux__
+    cpu_set_t allowed;
+#endif
 } worker_t;
 
 static void barrier(call_t *call) {
@@ -34,9 +39,36 @@ ENTRY = """
 static void *start(void *argument) {{
     worker_t *worker = argument;
     int32_t go;
+#ifdef __linux__
+    if (CPU_COUNT(&worker->allowed)) sched_setaffinity(0, sizeof worker->allowed, &worker->allowed);
+#endif
     while (!(go = atomic_load_explicit(&worker->call->go, memory_order_acquire))) sched_yield();
     if (go > 0) work(worker->call, worker->thread);
     return 0;
+}}
+
+/* A new thread may be put on its parent's CPU, and both spin there for many milliseconds before
+   one is moved: so it begins on another. */
+static int start_thread(pthread_t *handle, worker_t *worker) {{
+#ifdef __linux__
+    cpu_set_t allowed, one;
+    const int here = sched_getcpu();
+    if (here >= 0 && !sched_getaffinity(0, sizeof allowed, &allowed) && CPU_COUNT(&allowed) > 1) {{
+        int cpu = here;
+        for (int32_t k = 0; k < worker->thread; k++)
+            do cpu = (cpu + 1) % CPU_SETSIZE; while (!CPU_ISSET(cpu, &allowed));
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        pthread_attr_t attributes;
+        pthread_attr_init(&attributes);
+        pthread_attr_setaffinity_np(&attributes, sizeof one, &one);
+        worker->allowed = allowed;
+        const int failed = pthread_create(handle, &attributes, start, worker);
+        pthread_attr_destroy(&attributes);
+        if (!failed) return 0;
+    }}
+#endif
+    return pthread_create(handle, 0, start, worker);
 }}
 
 int {entry}(void **buffers, const int64_t *sizes, int64_t first, int64_t last,
@@ -45,12 +77,12 @@ int {entry}(void **buffers, const int64_t *sizes, int64_t first, int64_t last,
     int failed = 0;
     pthread_t *handles = malloc(sizeof(pthread_t) * threads);
     worker_t *workers = malloc(sizeof(worker_t) * threads);
-    call.memory = aligned_alloc(64, (size_t)threads * (KEPT + SCRATCH) + RESIDENT + 64);
+    call.memory = aligned_alloc(64, (size_t)threads * OF_A_THREAD + OF_ALL + 64);
     if (!handles || !workers || !call.memory) failed = 1;
     int32_t started = 1;
     for (int32_t t = 1; t < threads && !failed; t++) {{
-        workers[t] = (worker_t){{&call, t}};
-        if (pthread_create(&handles[t], 0, start, &workers[t])) failed = 2;
+        workers[t] = (worker_t){{.call = &call, .thread = t}};
+        if (start_thread(&handles[t], &workers[t])) failed = 2;
         else started++;
     }}
     /* Where one thread could not be started, none may begin. */

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -6,11 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PARAMETERS void *const *buffers, const int64_t *sizes, int64_t step, \
+#define PARAMETERS void *const *buffers, const int64_t *sizes, int64_t step, int32_t thread, \
     const int64_t *block, int64_t begin, int64_t end, char *kept, char *scratch
 #define KEPT 320
 #define SCRATCH 0
-#define RESIDENT 192
+#define OF_A_THREAD 1216
+#define OF_ALL 0
 
 #define GR_INLINE static inline __attribute__((always_inline, unused))
 
@@ -246,21 +248,24 @@ static void softmax_step_0_clear(char *kept) {
         ((float *)(kept + 256))[e] = 0.0f;
     }
 }
-static void softmax_step_0_join(char *kept, const char *other) {
+static void softmax_step_0_join(char *kept, const char *a, const char *b) {
+    #pragma omp simd
     for (int64_t e = 0; e < 1; e++) {
-        float *mine = (float *)(kept + 0) + e;
-        const float theirs = ((const float *)(other + 0))[e];
-        *mine = *mine + theirs;
+        const float a_e = ((const float *)(a + 0))[e];
+        const float b_e = ((const float *)(b + 0))[e];
+        ((float *)(kept + 0))[e] = a_e + b_e;
     }
+    #pragma omp simd
     for (int64_t e = 0; e < 48; e++) {
-        float *mine = (float *)(kept + 64) + e;
-        const float theirs = ((const float *)(other + 64))[e];
-        *mine = *mine + theirs;
+        const float a_e = ((const float *)(a + 64))[e];
+        const float b_e = ((const float *)(b + 64))[e];
+        ((float *)(kept + 64))[e] = a_e + b_e;
     }
+    #pragma omp simd
     for (int64_t e = 0; e < 16; e++) {
-        float *mine = (float *)(kept + 256) + e;
-        const float theirs = ((const float *)(other + 256))[e];
-        *mine = *mine + theirs;
+        const float a_e = ((const float *)(a + 256))[e];
+        const float b_e = ((const float *)(b + 256))[e];
+        ((float *)(kept + 256))[e] = a_e + b_e;
     }
 }
 static void softmax_step_0_pass(PARAMETERS) {
@@ -295,6 +300,8 @@ static void softmax_step_0_pass(PARAMETERS) {
     _Alignas(64) float t43[768];
     for (int64_t i0 = begin; i0 < end; i0 += 256) {
         const int64_t m_i = end - i0 < 256 ? end - i0 : 256;
+        const int64_t ahead = i0 + 256 < end ? 256 : batch + begin - i0;
+        const int64_t beyond = rows - start;
         for (int64_t k = 0; k < 3; k++) {
             #pragma omp simd
             for (int64_t i_ = 0; i_ < m_i; i_++) {
@@ -502,7 +509,7 @@ static void softmax_step_0_finish(PARAMETERS) {
     const float t29 = (float)((int64_t)n);
     const float t30 = t27 / t29;
     t46 = (float)lr_ptr[step];
-    out2_ptr[step] = t30;
+    if (thread == 0) out2_ptr[step] = t30;
     for (int64_t k = 0; k < 3; k++) {
         #pragma omp simd
         for (int64_t j = 0; j < 5; j++) {
@@ -525,12 +532,17 @@ typedef struct {
     int64_t first, last;
     int32_t threads;
     char *memory;
-    _Atomic int32_t arrived, phase, go;
+    _Alignas(64) _Atomic int32_t arrived;
+    _Alignas(64) _Atomic int32_t phase; /* a line of its own: it is what the waiting read */
+    _Atomic int32_t go;
 } call_t;
 
 typedef struct {
     call_t *call;
     int32_t thread;
+#ifdef __linux__
+    cpu_set_t allowed;
+#endif
 } worker_t;
 
 static void barrier(call_t *call) {
@@ -548,24 +560,23 @@ static void barrier(call_t *call) {
 
 static void work(call_t *call, int32_t thread) {
     const int64_t *sizes = call->sizes;
-    int32_t threads = call->threads;
-    char *kept = call->memory + (size_t)thread * KEPT;
-    char *scratch = call->memory + (size_t)threads * KEPT + (size_t)thread * SCRATCH;
+    const int32_t threads = call->threads;
+    char *memory = call->memory + (size_t)thread * OF_A_THREAD;
+    char *scratch = memory + 3 * KEPT;
     void *places[7];
     memcpy(places, call->buffers, sizeof places);
-    places[0] = call->memory + (size_t)threads * (KEPT + SCRATCH) + 0;
-    if (thread == 0) {
-        {
-            float *inside = places[0], *outside = call->buffers[0];
-            memset(inside, 0, 192);
-            for (int64_t d0 = 0; d0 < 5; d0++) {
-                for (int64_t d1 = 0; d1 < 3; d1++) {
-                    inside[d0 * 1 + d1 * 16] = outside[d0 * 3 + d1 * 1];
-                }
+    places[0] = memory + 960 + 0;
+    places[1] = memory + 960 + 192;
+    {
+        float *inside = places[0], *outside = call->buffers[0];
+        memset(inside, 0, 192);
+        for (int64_t d0 = 0; d0 < 5; d0++) {
+            for (int64_t d1 = 0; d1 < 3; d1++) {
+                inside[d0 * 1 + d1 * 16] = outside[d0 * 3 + d1 * 1];
             }
         }
     }
-    barrier(call);
+    memcpy(places[1], call->buffers[1], 12);
     for (int64_t step = call->first; step < call->last; step++) {
         const int64_t rows = sizes[0];
         const int64_t batch = sizes[1];
@@ -574,18 +585,23 @@ static void work(call_t *call, int32_t thread) {
         {
             const int64_t begin = n * thread / threads;
             const int64_t end = n * (thread + 1) / threads;
+            const size_t turn = (size_t)(step & 1) * KEPT;
+            char *kept = memory + turn;
             softmax_step_0_clear(kept);
-            softmax_step_0_pass(places, sizes, step, 0, begin, end, kept, scratch);
-            barrier(call);
-            if (thread == 0) {
-                for (int32_t other = 1; other < threads; other++)
-                    softmax_step_0_join(kept, kept + (size_t)other * KEPT);
-                softmax_step_0_finish(places, sizes, step, 0, 0, 0, kept, scratch);
+            softmax_step_0_pass(places, sizes, step, thread, 0, begin, end, kept, scratch);
+            if (threads > 1) {
+                barrier(call);
+                const char *before = call->memory + turn;
+                kept = memory + 2 * KEPT;
+                for (int32_t other = 1; other < threads; other++) {
+                    softmax_step_0_join(kept, before, call->memory + (size_t)other * OF_A_THREAD + turn);
+                    before = kept;
+                }
             }
-            barrier(call);
+            softmax_step_0_finish(places, sizes, step, thread, 0, 0, 0, kept, scratch);
         }
     }
-    if (thread == 0) {
+    if (thread == 0 && call->first < call->last) {
         {
             float *inside = places[0], *outside = call->buffers[0];
             for (int64_t d0 = 0; d0 < 5; d0++) {
@@ -594,15 +610,43 @@ static void work(call_t *call, int32_t thread) {
                 }
             }
         }
+        memcpy(call->buffers[1], places[1], 12);
     }
 }
 
 static void *start(void *argument) {
     worker_t *worker = argument;
     int32_t go;
+#ifdef __linux__
+    if (CPU_COUNT(&worker->allowed)) sched_setaffinity(0, sizeof worker->allowed, &worker->allowed);
+#endif
     while (!(go = atomic_load_explicit(&worker->call->go, memory_order_acquire))) sched_yield();
     if (go > 0) work(worker->call, worker->thread);
     return 0;
+}
+
+/* A new thread may be put on its parent's CPU, and both spin there for many milliseconds before
+   one is moved: so it begins on another. */
+static int start_thread(pthread_t *handle, worker_t *worker) {
+#ifdef __linux__
+    cpu_set_t allowed, one;
+    const int here = sched_getcpu();
+    if (here >= 0 && !sched_getaffinity(0, sizeof allowed, &allowed) && CPU_COUNT(&allowed) > 1) {
+        int cpu = here;
+        for (int32_t k = 0; k < worker->thread; k++)
+            do cpu = (cpu + 1) % CPU_SETSIZE; while (!CPU_ISSET(cpu, &allowed));
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        pthread_attr_t attributes;
+        pthread_attr_init(&attributes);
+        pthread_attr_setaffinity_np(&attributes, sizeof one, &one);
+        worker->allowed = allowed;
+        const int failed = pthread_create(handle, &attributes, start, worker);
+        pthread_attr_destroy(&attributes);
+        if (!failed) return 0;
+    }
+#endif
+    return pthread_create(handle, 0, start, worker);
 }
 
 int graphir_run(void **buffers, const int64_t *sizes, int64_t first, int64_t last,
@@ -611,12 +655,12 @@ int graphir_run(void **buffers, const int64_t *sizes, int64_t first, int64_t las
     int failed = 0;
     pthread_t *handles = malloc(sizeof(pthread_t) * threads);
     worker_t *workers = malloc(sizeof(worker_t) * threads);
-    call.memory = aligned_alloc(64, (size_t)threads * (KEPT + SCRATCH) + RESIDENT + 64);
+    call.memory = aligned_alloc(64, (size_t)threads * OF_A_THREAD + OF_ALL + 64);
     if (!handles || !workers || !call.memory) failed = 1;
     int32_t started = 1;
     for (int32_t t = 1; t < threads && !failed; t++) {
-        workers[t] = (worker_t){&call, t};
-        if (pthread_create(&handles[t], 0, start, &workers[t])) failed = 2;
+        workers[t] = (worker_t){.call = &call, .thread = t};
+        if (start_thread(&handles[t], &workers[t])) failed = 2;
         else started++;
     }
     /* Where one thread could not be started, none may begin. */

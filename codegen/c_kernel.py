@@ -1,0 +1,279 @@
+"""The functions of a kernel in C from its loop IR: clear, pass, join and finish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+
+from .c_expr import Expressions, literal, size_text
+from .c_product import ProductPrinter, Writer
+from .loops import LoopKernel, Nest, Part
+from .program import BATCH, ROWS, Program
+from .spelling import C_TYPES, bare, spell_c
+from .tile import Accumulator, Axis, Contract, Load, Map, Reduce, Statement, Store, Tile
+
+
+def size_lines(program: Program) -> list[str]:
+    """Declarations of every size that expressions may name."""
+    lines = [f"const int64_t {name} = sizes[{i}];" for i, name in enumerate(program.sizes)]
+    if program.loop is not None:
+        dim = program.loop.dim
+        lines.append(f"const int64_t start = step * {BATCH};")
+        lines.append(f"const int64_t {dim} = {ROWS} - start < {BATCH} ? {ROWS} - start : {BATCH};")
+    return lines
+
+
+def aligned(size: int) -> int:
+    """Bytes rounded up to whole cache lines."""
+    return -(-size // 64) * 64
+
+
+class KernelPrinter(Writer):
+    """Prints one kernel.
+
+    Args:
+        own: buffers of which each thread has a copy, which its `finish` brings up to date; what
+            else `finish` writes is written by the first thread alone. None where only the first
+            thread runs `finish`.
+    """
+
+    def __init__(
+        self, program: Program, loops: LoopKernel, own: frozenset[str] | None = None
+    ) -> None:
+        super().__init__()
+        self.own, self.finishing = own, False
+        self.program, self.loops, self.kernel = program, loops, loops.kernel
+        self.arrays = loops.arrays()
+        self.expr = Expressions(self.arrays)
+        self.kept: dict[Tile, int] = {}
+        self.kept_bytes = 0
+        for tile, array in loops.kept.items():
+            self.kept[tile] = self.kept_bytes
+            self.kept_bytes += aligned(array.elements * tile.dtype.itemsize)
+        self.heap: dict[Tile, int] = {}
+        self.scratch_bytes = 0
+        for tile, array in self.arrays.items():
+            if tile not in self.kept and not array.on_stack:
+                self.heap[tile] = self.scratch_bytes
+                self.scratch_bytes += aligned(array.elements * tile.dtype.itemsize)
+
+    # -- the functions of a kernel ----------------------------------------------------------
+
+    def text(self) -> str:
+        """The kernel's functions: clear, pass, join and finish, as far as they are needed."""
+        name, kernel = self.kernel.name, self.kernel
+        if kernel.accumulators:
+            self._clear_function()
+            self._join_function()
+        if kernel.stream is not None:
+            with self.block(f"static void {name}_pass(PARAMETERS)"):
+                self._pass(kernel.stream)
+        if kernel.epilogue:
+            self.finishing = True
+            with self.block(f"static void {name}_finish(PARAMETERS)"):
+                self._declare(kernel.epilogue)
+                self._declare_accumulators(scalars=False)
+                self._declare_arrays(self.loops.epilogue)
+                self._part(self.loops.epilogue)
+        return "\n".join(self.lines) + "\n"
+
+    def _pass(self, stream: Axis) -> None:
+        kernel = self.kernel
+        self._declare(kernel.body + kernel.preamble)
+        self._declare_accumulators(scalars=True)
+        self._declare_arrays(self.loops.preamble)
+        self._part(self.loops.preamble)
+        self._declare_arrays(self.loops.body)
+        i = stream.name
+        with self.block(f"for (int64_t {i}0 = begin; {i}0 < end; {i}0 += {stream.block})"):
+            self.line(
+                f"const int64_t m_{i} = end - {i}0 < {stream.block} ? end - {i}0 : {stream.block};"
+            )
+            self._rows_ahead(stream)
+            self._part(self.loops.body)
+        for acc in kernel.accumulators:
+            if not acc.tile.axes:
+                self.line(f"*{self._kept_pointer(acc)} = {acc.tile.name};")
+
+    def _rows_ahead(self, stream: Axis) -> None:
+        """How far away this thread's next block is, and where rows end: for prefetches."""
+        i, loop = stream.name, self.program.loop
+        in_loop = loop is not None and not self.kernel.grid
+        following = f"{BATCH} + begin - {i}0" if in_loop else str(stream.block)
+        self.line(
+            f"const int64_t ahead = {i}0 + {stream.block} < end ? {stream.block} : {following};"
+        )
+        self.line(f"const int64_t beyond = {f'{ROWS} - start' if in_loop else 'end'};")
+
+    # -- declarations -----------------------------------------------------------------------
+
+    def _declare(self, statements: Iterable[Statement]) -> None:
+        """Pointers to the buffers that the statements touch, sizes, and the grid's block."""
+        statements = list(statements)
+        written = {s.address.buffer for s in statements if isinstance(s, Store)}
+        read = {s.address.buffer for s in statements if isinstance(s, Load)}
+        for k, buffer in enumerate(self.program.buffers):
+            if buffer.name in written | read:
+                constant = "" if buffer.name in written else "const "
+                kind = f"{constant}{C_TYPES[buffer.dtype.name]}"
+                self.line(f"{kind} *restrict const {buffer.name}_ptr = buffers[{k}];")
+        for text in size_lines(self.program):
+            self.line(text)
+        for k, axis in enumerate(self.kernel.grid):
+            n, size = axis.name, size_text(axis.size)
+            self.line(f"const int64_t {n}0 = block[{k}];")
+            self.line(
+                f"const int64_t m_{n} = {size} - {n}0 < {axis.block} ? {size} - {n}0 : "
+                f"{axis.block};"
+            )
+
+    def _kept_pointer(self, acc: Accumulator) -> str:
+        return f"({C_TYPES[acc.tile.dtype.name]} *)(kept + {self.kept[acc.tile]})"
+
+    def _declare_accumulators(self, *, scalars: bool) -> None:
+        for acc in self.kernel.accumulators:
+            kind, place = C_TYPES[acc.tile.dtype.name], self._kept_pointer(acc)
+            if acc.tile.axes:
+                self.line(f"{kind} *restrict const {acc.tile.name} = {place};")
+            else:
+                constant = "" if scalars else "const "
+                self.line(f"{constant}{kind} {acc.tile.name} = *{place};")
+
+    def _declare_arrays(self, part: Part) -> None:
+        for tile, array in part.arrays.items():
+            if tile in self.kept:
+                continue
+            kind = C_TYPES[tile.dtype.name]
+            zero = " = {0}" if array.padded else ""
+            if not array.axes:
+                self.line(f"{kind} {tile.name};")
+            elif array.on_stack:
+                self.line(f"_Alignas(64) {kind} {tile.name}[{array.elements}]{zero};")
+            else:
+                place = f"({kind} *)(scratch + {self.heap[tile]})"
+                self.line(f"{kind} *restrict const {tile.name} = {place};")
+                if zero:
+                    self.line(f"memset({tile.name}, 0, sizeof({kind}) * {array.elements});")
+
+    def _clear_function(self) -> None:
+        with self.block(f"static void {self.kernel.name}_clear(char *kept)"):
+            for acc in self.kernel.accumulators:
+                count = self.arrays[acc.tile].elements
+                with self.block(f"for (int64_t e = 0; e < {count}; e++)"):
+                    value = literal(acc.identity, acc.tile.dtype)
+                    self.line(f"({self._kept_pointer(acc)})[e] = {value};")
+
+    def _join_function(self) -> None:
+        """`kept = a op b`; `kept` may be `a`."""
+        head = f"static void {self.kernel.name}_join(char *kept, const char *a, const char *b)"
+        with self.block(head):
+            for acc in self.kernel.accumulators:
+                kind, offset = C_TYPES[acc.tile.dtype.name], self.kept[acc.tile]
+                self.line("#pragma omp simd")
+                with self.block(f"for (int64_t e = 0; e < {self.arrays[acc.tile].elements}; e++)"):
+                    for side in "ab":
+                        place = f"((const {kind} *)({side} + {offset}))[e]"
+                        self.line(f"const {kind} {side}_e = {place};")
+                    joined = spell_c(acc.op, acc.tile.dtype, acc.tile.dtype, "a_e", "b_e")
+                    self.line(f"({self._kept_pointer(acc)})[e] = {bare(joined)};")
+
+    # -- nests ------------------------------------------------------------------------------
+
+    def _part(self, part: Part) -> None:
+        self.expr.inline.update(part.inline)
+        for nest in part.nests:
+            if nest.product is not None:
+                ProductPrinter(nest.product, self.expr, self).run()
+            else:
+                self._nest(nest)
+
+    def _nest(self, nest: Nest) -> None:
+        joins = [s for s in nest.statements if isinstance(s, (Reduce, Contract))]
+        inner = nest.axes[-1] if nest.axes else None
+        running = [s for s in joins if inner in s.axes and s.out.axes]
+        whole = [s for s in running if len(s.axes) == 1 and s.into is None]
+        for join in joins:
+            if join.into is None and join not in whole:
+                self._start(join)
+        with ExitStack() as loops:
+            for axis in nest.axes[:-1]:
+                loops.enter_context(self.loop(axis))
+            for join in running:
+                start = _identity(join) if join in whole else self.expr.place(join.out)
+                self.line(f"{C_TYPES[join.out.dtype.name]} sum_{join.out.name} = {start};")
+            with ExitStack() as innermost:
+                if inner is not None:
+                    sums = [
+                        self._target(s, running)
+                        for s in joins
+                        if inner in s.axes and _operator(s) == "add"
+                    ]
+                    self._vectorise(nest, inner, sums)
+                    innermost.enter_context(self.loop(inner))
+                self.expr.local = set()
+                for s in nest.statements:
+                    self._statement(s, running)
+                self.expr.local = set()
+            for join in running:
+                self.line(f"{self.expr.place(join.out)} = sum_{join.out.name};")
+
+    def _vectorise(self, nest: Nest, inner: Axis, sums: list[str]) -> None:
+        """Ask for vectors, whose sums may be taken in any fixed order."""
+        if any(
+            isinstance(s, (Reduce, Contract)) and inner in s.axes and _operator(s) != "add"
+            for s in nest.statements
+        ):
+            return
+        reduction = f" reduction(+:{', '.join(sums)})" if sums else ""
+        self.line(f"#pragma omp simd{reduction}")
+
+    def _target(self, s: Reduce | Contract, running: Sequence[Reduce | Contract]) -> str:
+        return f"sum_{s.out.name}" if s in running else self.expr.place(s.out)
+
+    def _start(self, s: Reduce | Contract) -> None:
+        """Set what a sum is joined into to the identity."""
+        if not s.out.axes:
+            self.line(f"{s.out.name} = {_identity(s)};")
+            return
+        with ExitStack() as loops:
+            for axis in self.arrays[s.out].axes:
+                loops.enter_context(self.loop(axis))
+            self.line(f"{self.expr.place(s.out)} = {_identity(s)};")
+
+    def _statement(self, s: Statement, running: Sequence[Reduce | Contract]) -> None:
+        value = self.expr.value
+        match s:
+            case Map(out=out, op=op, args=args):
+                text = spell_c(op, out.dtype, args[-1].dtype, *(value(a) for a in args))
+                self._assign(out, bare(text))
+            case Load(out=out, address=address):
+                self._assign(out, self.expr.read(address, out.dtype))
+            case Store(value=stored, address=address):
+                alone = self.own is not None and address.buffer not in self.own
+                first = "if (thread == 0) " if alone and self.finishing else ""
+                self.line(f"{first}{self.expr.element(address)} = {value(stored)};")
+            case Reduce(out=out, source=source, op=op):
+                self._join(self._target(s, running), out, op, value(source))
+            case Contract(out=out, a=a, b=b):
+                self._join(self._target(s, running), out, "add", f"{value(a)} * {value(b)}")
+
+    def _assign(self, out: Tile, text: str) -> None:
+        if out not in self.arrays:
+            self.line(f"const {C_TYPES[out.dtype.name]} {out.name} = {text};")
+            self.expr.local.add(out)
+        else:
+            self.line(f"{self.expr.place(out)} = {text};")
+
+    def _join(self, target: str, out: Tile, op: str, text: str) -> None:
+        if op == "add":
+            self.line(f"{target} += {text};")
+        else:
+            self.line(f"{target} = {bare(spell_c(op, out.dtype, out.dtype, target, text))};")
+
+
+def _operator(s: Reduce | Contract) -> str:
+    return s.op if isinstance(s, Reduce) else "add"
+
+
+def _identity(s: Reduce | Contract) -> str:
+    return literal(s.identity if isinstance(s, Reduce) else 0, s.out.dtype)
