@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .loops import LoopKernel, Nest, Part, build_loops, loop_order, padded_array
+from .loops import LoopKernel, Nest, Part, build_loops, loop_order, padded_array, vector_sums
 from .products import Product, load_stride, plan_product, resolve
 from .resident import Resident, relayout
 from .tile import Axis, AxisRole, Contract, Load, Map, Statement, Tile, TileKernel
@@ -32,6 +32,7 @@ def lower_loops(
         for nest in part.nests:
             if nest.product is None:
                 nest.axes = loop_order(nest, arrays, inline)
+                nest.sums = vector_sums(nest)
     return made
 
 
@@ -63,9 +64,6 @@ class _Blocking:
 
     def _plan(self, s: Contract, placed: list[Nest]) -> Product | None:
         lanes = self.made.vector_bytes // max(s.out.dtype.itemsize, 1)
-        widest = max((a.block for a in (*s.a.axes, *s.b.axes)), default=1)
-        while lanes > 4 and lanes >= 2 * widest:
-            lanes //= 2
         product = plan_product(s, lanes, self._stride, self._out_stride, self._packable)
         if product is None:
             return None

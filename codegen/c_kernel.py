@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 
-from .c_expr import Expressions, literal, size_text
+from .c_expr import Expressions, extent, literal, local, size_text
 from .c_product import ProductPrinter, Writer
+from .c_vector import vector_name
 from .loops import LoopKernel, Nest, Part
 from .program import BATCH, ROWS, Program
 from .spelling import C_TYPES, bare, spell_c
@@ -190,8 +191,9 @@ class KernelPrinter(Writer):
     def _nest(self, nest: Nest) -> None:
         joins = [s for s in nest.statements if isinstance(s, (Reduce, Contract))]
         inner = nest.axes[-1] if nest.axes else None
-        running = [s for s in joins if inner in s.axes and s.out.axes]
-        whole = [s for s in running if len(s.axes) == 1 and s.into is None]
+        running = [s for s in joins if inner in s.axes and s.out.axes and s not in nest.sums]
+        # Joined along one axis only: its loop may start from the identity.
+        whole = [s for s in joins if s.out.axes and s.axes == (inner,) and s.into is None]
         for join in joins:
             if join.into is None and join not in whole:
                 self._start(join)
@@ -201,21 +203,65 @@ class KernelPrinter(Writer):
             for join in running:
                 start = _identity(join) if join in whole else self.expr.place(join.out)
                 self.line(f"{C_TYPES[join.out.dtype.name]} sum_{join.out.name} = {start};")
+            terms = {s: self._terms(s, inner) for s in nest.sums} if inner is not None else {}
             with ExitStack() as innermost:
                 if inner is not None:
                     sums = [
                         self._target(s, running)
                         for s in joins
-                        if inner in s.axes and _operator(s) == "add"
+                        if inner in s.axes and _operator(s) == "add" and s not in nest.sums
                     ]
                     self._vectorise(nest, inner, sums)
                     innermost.enter_context(self.loop(inner))
                 self.expr.local = set()
                 for s in nest.statements:
-                    self._statement(s, running)
+                    if s in nest.sums:
+                        self._term(s, terms[s], inner)
+                    else:
+                        self._statement(s, running)
                 self.expr.local = set()
             for join in running:
                 self.line(f"{self.expr.place(join.out)} = sum_{join.out.name};")
+            for join in nest.sums:
+                assert inner is not None
+                self._total(join, terms[join], inner, starts=join in whole)
+
+    def _terms(self, s: Reduce | Contract, inner: Axis) -> Tile | None:
+        """The array in which the terms of a sum lie anyhow; None where one is declared for them."""
+        source = s.source if isinstance(s, Reduce) else None
+        array = None if source is None else self.arrays.get(source)
+        in_order = array is not None and array.strides().get(inner) == 1
+        if in_order and array is not None and array.tile.dtype is s.out.dtype:
+            return source
+        kind = C_TYPES[s.out.dtype.name]
+        self.line(f"_Alignas(64) {kind} terms_{s.out.name}[{inner.block}];")
+        return None
+
+    def _term(self, s: Reduce | Contract, terms: Tile | None, inner: Axis | None) -> None:
+        if terms is not None or inner is None:
+            return
+        value = self.expr.value
+        text = value(s.source) if isinstance(s, Reduce) else f"{value(s.a)} * {value(s.b)}"
+        self.line(f"terms_{s.out.name}[{local(inner)}] = {text};")
+
+    def _total(
+        self, s: Reduce | Contract, terms: Tile | None, inner: Axis, *, starts: bool
+    ) -> None:
+        """Add the terms along the innermost axis to the sum."""
+        dtype = s.out.dtype
+        lanes = self.loops.vector_bytes // dtype.itemsize
+        while lanes > 2 and lanes >= 2 * inner.block:
+            lanes //= 2
+        function = f"{vector_name(dtype, lanes)}_total"
+        sign = "=" if starts else "+="
+        if terms is None:
+            place = f"terms_{s.out.name}"
+            self.line(f"{self.expr.place(s.out)} {sign} {function}({place}, {extent(inner)});")
+            return
+        with self.block(""):
+            self.line(f"const int64_t {local(inner)} = 0;")
+            place = f"&{self.expr.place(terms)}"
+            self.line(f"{self.expr.place(s.out)} {sign} {function}({place}, {extent(inner)});")
 
     def _vectorise(self, nest: Nest, inner: Axis, sums: list[str]) -> None:
         """Ask for vectors, whose sums may be taken in any fixed order."""

@@ -106,11 +106,9 @@ class ProductPrinter:
         end = extent(axis)
         with self.out.block(""):
             self.out.line(f"int64_t {base} = 0;")
-            with self.out.block(f"for (; {base} + {size} <= {end}; {base} += {size})"):
-                body(base, size)
-            if size > 1:
-                with self.out.block(f"for (; {base} < {end}; {base}++)"):
-                    body(base, 1)
+            for count in (size, 4, 1) if size > 4 else (size, 1) if size > 1 else (1,):
+                with self.out.block(f"for (; {base} + {count} <= {end}; {base} += {count})"):
+                    body(base, count)
 
     def _with_rows(self, base: str, count: int) -> None:
         if self.p.inner:
@@ -285,30 +283,30 @@ class ProductPrinter:
         with out.block(""):
             out.line(f"{self.type} sums[{rows}][{width}] = {{0}};")
             self._summed(0, 1, lambda chain: self._inner_run(base, rows, column, width))
-            if rows == 4 and self._rows_in_order():
+            if rows in (4, self.p.lanes) and rows > 1 and self._rows_in_order():
                 with self._unrolled("q", width):
-                    self._inner_store_four(base, column)
+                    self._inner_store_rows(base, rows, column)
             else:
                 self._each(rows, width, lambda: self._inner_store(base, column))
 
     def _rows_in_order(self) -> bool:
-        """Whether four results along the rows are neighbours in an array of their own."""
+        """Whether results along the rows are neighbours in an array of their own."""
         p = self.p
         array = self.expr.arrays.get(p.statement.out)
         if array is None or p.rows is None or p.statement.into is not None:
             return False
-        return array.strides().get(p.rows) == 1
+        return p.lanes >= 4 and array.strides().get(p.rows) == 1
 
-    def _inner_store_four(self, base: str, column: str) -> None:
+    def _inner_store_rows(self, base: str, rows: int, column: str) -> None:
         out, p = self.out, self.p
         assert p.rows is not None
         out.position(p.rows, base)
         if p.columns is not None:
             out.position(p.columns, f"{column} + q")
-        four = ", ".join(f"sums[{u}][q]" for u in range(4))
-        quad = vector_name(p.statement.out.dtype, 4)
+        sums = ", ".join(f"sums[{u}][q]" for u in range(rows))
+        kind = vector_name(p.statement.out.dtype, rows)
         place = self.expr.place(p.statement.out)
-        out.line(f"{quad}_store(&{place}, {self.type}_sum4({four}));")
+        out.line(f"{kind}_store(&{place}, {self.type}_sum{rows}({sums}));")
 
     def _inner_run(self, base: str, rows: int, column: str, width: int) -> None:
         out, p = self.out, self.p

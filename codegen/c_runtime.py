@@ -21,6 +21,11 @@ typedef struct {
 #endif
 } worker_t;
 
+/* Where the share of a thread begins; without a division where there is one thread. */
+static inline int64_t share(int64_t size, int32_t thread, int32_t threads) {
+    return threads == 1 ? size * thread : size * thread / threads;
+}
+
 static void barrier(call_t *call) {
     if (call->threads == 1) return;
     int32_t phase = atomic_load_explicit(&call->phase, memory_order_relaxed);

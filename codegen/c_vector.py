@@ -58,15 +58,52 @@ _SUM_PAIR = """
 static inline {scalar} {name}_sum({name} v) {{ return v[0] + v[1]; }}
 """
 
-# Four sums at once: neighbouring lanes are added across vectors first, whole vectors folded last.
-_SUM_FOUR = """
-static inline {quad} {name}_sum4({name} a, {name} b, {name} c, {name} d) {{
-    const {name} p = SHUFFLE(a, b, {even}) + SHUFFLE(a, b, {odd});
-    const {name} q = SHUFFLE(c, d, {even}) + SHUFFLE(c, d, {odd});
-    const {name} r = SHUFFLE(p, q, {low}) + SHUFFLE(p, q, {high});
-    return {name}_fold(r);
+_TOTAL = """
+/* The sum of `count` numbers in memory. */
+static inline {scalar} {name}_total(const {scalar} *p, int64_t count) {{
+    {name} a = {{0}}, b = {{0}};
+    int64_t k = 0;
+    for (; k + {twice} <= count; k += {twice}) {{
+        a += {name}_load(p + k);
+        b += {name}_load(p + k + {lanes});
+    }}
+    if (k + {lanes} <= count) {{
+        a += {name}_load(p + k);
+        k += {lanes};
+    }}
+    if (k < count) b += {name}_tail(p + k, count - k);
+    return {name}_sum(a + b);
 }}
 """
+
+# Four sums at once: neighbouring lanes are added across vectors first, whole vectors folded last.
+_SUM_FOUR = """
+static inline {name} {name}_groups({name} a, {name} b, {name} c, {name} d) {{
+    const {name} p = SHUFFLE(a, b, {even}) + SHUFFLE(a, b, {odd});
+    const {name} q = SHUFFLE(c, d, {even}) + SHUFFLE(c, d, {odd});
+    return SHUFFLE(p, q, {low}) + SHUFFLE(p, q, {high});
+}}
+static inline {quad} {name}_sum4({name} a, {name} b, {name} c, {name} d) {{
+    return {name}_fold({name}_groups(a, b, c, d));
+}}
+"""
+# As many sums at once as there are lanes: those of each four, then their groups of four lanes.
+_SUM_EIGHT = """
+static inline {name} {name}_sum8({arguments}) {{
+    const {name} p = {name}_groups(a0, a1, a2, a3), q = {name}_groups(a4, a5, a6, a7);
+    return SHUFFLE(p, q, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(p, q, 4, 5, 6, 7, 12, 13, 14, 15);
+}}
+"""
+_SUM_SIXTEEN = """
+static inline {name} {name}_sum16({arguments}) {{
+    const {name} p = {name}_groups(a0, a1, a2, a3), q = {name}_groups(a4, a5, a6, a7);
+    const {name} r = {name}_groups(a8, a9, a10, a11), s = {name}_groups(a12, a13, a14, a15);
+    const {name} t = SHUFFLE(p, q, {first}) + SHUFFLE(p, q, {second});
+    const {name} u = SHUFFLE(r, s, {first}) + SHUFFLE(r, s, {second});
+    return SHUFFLE(t, u, {first}) + SHUFFLE(t, u, {second});
+}}
+"""
+_SUM_MANY = {8: _SUM_EIGHT, 16: _SUM_SIXTEEN}
 _FOLD = """
 static inline {quad} {name}_fold({name} v) {{
     union {{ {name} whole; {half} halves[2]; }} u = {{v}};
@@ -114,6 +151,8 @@ def _declare(dtype: DType, kind: str, lanes: int) -> str:
         "half": f"{kind}x{lanes // 2}",
         "bytes": lanes * dtype.itemsize,
         "item": dtype.itemsize,
+        "lanes": lanes,
+        "twice": 2 * lanes,
         "integer": f"int{8 * dtype.itemsize}_t",
         "lanes_list": ", ".join(map(str, range(lanes))),
         "quad": f"{kind}x4",
@@ -135,10 +174,20 @@ def _declare(dtype: DType, kind: str, lanes: int) -> str:
         fields["end"] = "#endif\n"
     text = _TYPE.format(**fields) + _LOAD_STORE.format(**fields)
     text += (_SUM_PAIR if lanes == 2 else _SUM).format(**fields)
+    text += _TOTAL.format(**fields)
     if lanes >= 4:
         text += (_FOLD_QUAD if lanes == 4 else _FOLD).format(**fields)
         text += _SUM_FOUR.format(**fields)
+    if lanes in _SUM_MANY:
+        arguments = ", ".join(f"{fields['name']} a{k}" for k in range(lanes))
+        fields |= {"arguments": arguments, "first": _quads(0, 8), "second": _quads(4, 12)}
+        text += _SUM_MANY[lanes].format(**fields)
     return text
+
+
+def _quads(*starts: int) -> str:
+    """Groups of four lanes of a first and then of a second vector of sixteen."""
+    return ", ".join(str(v + s + k) for v in (0, 16) for s in starts for k in range(4))
 
 
 def _turns(lanes: int, pattern: tuple[int, int, int, int]) -> str:

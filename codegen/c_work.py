@@ -144,8 +144,8 @@ class WorkPrinter(Writer):
         """This thread's share of the stream."""
         assert kernel.stream is not None
         size = size_text(kernel.stream.size)
-        self.line(f"const int64_t begin = {size} * thread / threads;")
-        self.line(f"const int64_t end = {size} * (thread + 1) / threads;")
+        self.line(f"const int64_t begin = share({size}, thread, threads);")
+        self.line(f"const int64_t end = share({size}, thread + 1, threads);")
 
     def _each_finishes(self, kernel: TileKernel, arguments: str) -> None:
         name = kernel.name

@@ -30,6 +30,7 @@ from .tile import (
 )
 
 _LANES = 16  # elements of a vector register, for weighing loop orders
+_LEAST_SUMMED, _MOST_SUMMED = 8, 1024  # terms of a sum by vectors
 _ON_STACK = 1 << 14  # elements; larger arrays come from the call's memory
 
 
@@ -79,12 +80,17 @@ class Array:
 
 @dataclass(eq=False)
 class Nest:
-    """Loops from the outermost to the innermost, and the statements in the innermost one."""
+    """Loops from the outermost to the innermost, and the statements in the innermost one.
+
+    `sums` are those of its statements whose terms along the innermost loop are laid out in memory
+    and then added by whole vectors, in a fixed order.
+    """
 
     axes: tuple[Axis, ...]
     statements: list[Statement]
     closed: bool = False  # a contraction has its nest to itself
     product: Product | None = None  # how that contraction is blocked
+    sums: tuple[Reduce | Contract, ...] = ()
 
 
 @dataclass(eq=False)
@@ -292,6 +298,26 @@ def _layout(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
     for axis in rest:
         width *= axis.block
     return (*rest, *stream) if width < _LANES else (*stream, *rest)
+
+
+def vector_sums(nest: Nest) -> tuple[Reduce | Contract, ...]:
+    """The sums of a nest that are worth adding by vectors, after its innermost loop.
+
+    Left to the compiler, a sum's lanes are joined one after the other: longer than a short loop
+    takes. A long loop would need too much memory for the terms.
+    """
+    if not nest.axes:
+        return ()
+    inner = nest.axes[-1]
+    return tuple(
+        s
+        for s in nest.statements
+        if isinstance(s, (Reduce, Contract))
+        and (isinstance(s, Contract) or s.op == "add")
+        and s.out.dtype.name in ("float32", "float64")
+        and inner in s.axes
+        and _LEAST_SUMMED <= inner.block <= _MOST_SUMMED
+    )
 
 
 def stride_along(axis: Axis, address: Address) -> Size:

@@ -16,6 +16,7 @@ from .tile import Axis, AxisRole, Contract, Load, Map, Statement, Term, Tile
 
 REGISTERS = 32
 _HELD = 24  # accumulators in registers; the rest hold operands
+_SHORT_ROW = 1  # vector: with longer rows, sixteen of them would be sixteen streams of memory
 _ADD_UP = 9  # operations that add up the lanes of a vector
 
 # The stride of a tile along an axis, where it lies in memory or an array; None where it does not.
@@ -107,6 +108,11 @@ def _block(extent: Axis | None, most: int, unknown: int) -> int:
     return best
 
 
+def _holds(rows: Axis | None, lanes: int) -> bool:
+    """Whether a vector of results along the rows is worth a block of its own."""
+    return rows is not None and lanes in (8, 16) and rows.block >= lanes
+
+
 def plan_product(
     s: Contract, lanes: int, stride: Strides, out_stride: Strides, packable: Callable[[Tile], bool]
 ) -> Product | None:
@@ -131,13 +137,21 @@ def _fits(p: Product, stride: Strides, out: Strides, packable: Callable[[Tile], 
     return p.inner or out(p.statement.out, p.vector) in (1, None)
 
 
-def _candidates(s: Contract, lanes: int) -> list[Product]:
+def _narrow(lanes: int, vector: Axis) -> int:
+    """Lanes of which a short axis fills more than half: wider vectors would be no fewer."""
+    while lanes > 4 and lanes >= 2 * vector.block:
+        lanes //= 2
+    return lanes
+
+
+def _candidates(s: Contract, most: int) -> list[Product]:
     found: list[Product] = []
     for left, right in ((s.a, s.b), (s.b, s.a)):
         free_left = [a for a in left.axes if a not in s.axes and a not in right.axes]
         free_right = [a for a in right.axes if a not in s.axes and a not in left.axes]
         both = [a for a in left.axes if a in right.axes and a not in s.axes]
         for vector in free_right:
+            lanes = _narrow(most, vector)
             rows = max(free_left, key=lambda a: a.block, default=None)
             outside = [
                 *both,
@@ -174,6 +188,7 @@ def _candidates(s: Contract, lanes: int) -> list[Product]:
         for vector in s.axes:
             if vector not in left.axes or vector not in right.axes:
                 continue
+            lanes = _narrow(most, vector)
             rows = max(free_left, key=lambda a: a.block, default=None)
             columns = max(free_right, key=lambda a: a.block, default=None)
             outside = [
@@ -185,6 +200,8 @@ def _candidates(s: Contract, lanes: int) -> list[Product]:
             row_block = _block(rows, _HELD // column_block, 4)
             if columns is not None:
                 row_block = min(row_block, 4)
+            elif _vectors(vector, lanes) <= _SHORT_ROW and _holds(rows, lanes):
+                row_block = lanes
             found.append(
                 Product(
                     s,

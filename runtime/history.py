@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from graphir.codegen.program import Program
 from graphir.graph import Graph
 
 from .backends import Build, Kernel
 from .explain import Explanation
+
+FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 
 @dataclass
@@ -21,16 +26,35 @@ class History:
         validation_loss: the loss of the validation data after the epoch; empty without such data.
         seconds: of training, without validation.
         rows_per_second: rows of the data per second of training.
-        step_loss: the loss of each batch.
-        learning_rate: of each step.
     """
 
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     rows_per_second: list[float] = field(default_factory=list)
-    step_loss: list[float] = field(default_factory=list)
-    learning_rate: list[float] = field(default_factory=list)
+    # Numbers in a row of memory: a list of millions of floats would take longer than the steps.
+    _losses: array[float] = field(default_factory=lambda: array("d"), repr=False)
+    _rates: array[float] = field(default_factory=lambda: array("d"), repr=False)
+
+    def add_steps(self, losses: FloatArray, rates: FloatArray) -> None:
+        """Append the loss and the learning rate of each of some steps, as float64."""
+        self._losses.frombytes(losses.tobytes())
+        self._rates.frombytes(rates.tobytes())
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken."""
+        return len(self._losses)
+
+    @property
+    def step_loss(self) -> list[float]:
+        """The loss of each batch."""
+        return self._losses.tolist()
+
+    @property
+    def learning_rate(self) -> list[float]:
+        """Of each step."""
+        return self._rates.tolist()
 
 
 @dataclass(frozen=True)
@@ -73,7 +97,7 @@ class TrainResult:
     def explain(self) -> Explanation:
         """The kernels and the scheduler's decisions; print it."""
         timed = [s for s in self.history.seconds if s > 0]
-        steps = max(1, len(self.history.step_loss) // max(1, len(self.history.loss)))
+        steps = max(1, self.history.steps // max(1, len(self.history.loss)))
         seconds = min(timed) / steps if timed else None
         return Explanation(
             self._build, self.sizes, self.threads,

@@ -217,11 +217,10 @@ class _Run:
             self._pace(last - first, time.perf_counter() - began)
             first = last
             bar.advance(min(last * task.batch, task.rows), float(epoch_losses[last - 1]))
-        history.step_loss.extend(epoch_losses.tolist())
-        rows = np.full(steps, task.batch, np.float64)
-        rows[-1] = task.rows - (steps - 1) * task.batch
-        history.loss.append(float(rows @ epoch_losses) / task.rows)
-        history.learning_rate.extend(rates.tolist())
+        history.add_steps(epoch_losses, rates)
+        rest = task.rows - (steps - 1) * task.batch
+        total = task.batch * float(epoch_losses[:-1].sum()) + rest * float(epoch_losses[-1])
+        history.loss.append(total / task.rows)
         seconds = time.perf_counter() - started
         history.seconds.append(seconds)
         history.rows_per_second.append(task.rows / seconds)

@@ -123,6 +123,22 @@ static inline f32x2 f32x2_keep(f32x2 v, int64_t count) {
 
 static inline float f32x2_sum(f32x2 v) { return v[0] + v[1]; }
 
+/* The sum of `count` numbers in memory. */
+static inline float f32x2_total(const float *p, int64_t count) {
+    f32x2 a = {0}, b = {0};
+    int64_t k = 0;
+    for (; k + 4 <= count; k += 4) {
+        a += f32x2_load(p + k);
+        b += f32x2_load(p + k + 2);
+    }
+    if (k + 2 <= count) {
+        a += f32x2_load(p + k);
+        k += 2;
+    }
+    if (k < count) b += f32x2_tail(p + k, count - k);
+    return f32x2_sum(a + b);
+}
+
 typedef float f32x4 __attribute__((vector_size(16)));
 typedef float f32x4u __attribute__((vector_size(16), aligned(4), may_alias));
 
@@ -146,13 +162,31 @@ static inline float f32x4_sum(f32x4 v) {
     return f32x2_sum(u.halves[0] + u.halves[1]);
 }
 
+/* The sum of `count` numbers in memory. */
+static inline float f32x4_total(const float *p, int64_t count) {
+    f32x4 a = {0}, b = {0};
+    int64_t k = 0;
+    for (; k + 8 <= count; k += 8) {
+        a += f32x4_load(p + k);
+        b += f32x4_load(p + k + 4);
+    }
+    if (k + 4 <= count) {
+        a += f32x4_load(p + k);
+        k += 4;
+    }
+    if (k < count) b += f32x4_tail(p + k, count - k);
+    return f32x4_sum(a + b);
+}
+
 static inline f32x4 f32x4_fold(f32x4 v) { return v; }
 
-static inline f32x4 f32x4_sum4(f32x4 a, f32x4 b, f32x4 c, f32x4 d) {
+static inline f32x4 f32x4_groups(f32x4 a, f32x4 b, f32x4 c, f32x4 d) {
     const f32x4 p = SHUFFLE(a, b, 0, 4, 2, 6) + SHUFFLE(a, b, 1, 5, 3, 7);
     const f32x4 q = SHUFFLE(c, d, 0, 4, 2, 6) + SHUFFLE(c, d, 1, 5, 3, 7);
-    const f32x4 r = SHUFFLE(p, q, 0, 1, 4, 5) + SHUFFLE(p, q, 2, 3, 6, 7);
-    return f32x4_fold(r);
+    return SHUFFLE(p, q, 0, 1, 4, 5) + SHUFFLE(p, q, 2, 3, 6, 7);
+}
+static inline f32x4 f32x4_sum4(f32x4 a, f32x4 b, f32x4 c, f32x4 d) {
+    return f32x4_fold(f32x4_groups(a, b, c, d));
 }
 
 typedef float f32x8 __attribute__((vector_size(32)));
@@ -184,16 +218,39 @@ static inline float f32x8_sum(f32x8 v) {
     return f32x4_sum(u.halves[0] + u.halves[1]);
 }
 
+/* The sum of `count` numbers in memory. */
+static inline float f32x8_total(const float *p, int64_t count) {
+    f32x8 a = {0}, b = {0};
+    int64_t k = 0;
+    for (; k + 16 <= count; k += 16) {
+        a += f32x8_load(p + k);
+        b += f32x8_load(p + k + 8);
+    }
+    if (k + 8 <= count) {
+        a += f32x8_load(p + k);
+        k += 8;
+    }
+    if (k < count) b += f32x8_tail(p + k, count - k);
+    return f32x8_sum(a + b);
+}
+
 static inline f32x4 f32x8_fold(f32x8 v) {
     union { f32x8 whole; f32x4 halves[2]; } u = {v};
     return f32x4_fold(u.halves[0] + u.halves[1]);
 }
 
-static inline f32x4 f32x8_sum4(f32x8 a, f32x8 b, f32x8 c, f32x8 d) {
+static inline f32x8 f32x8_groups(f32x8 a, f32x8 b, f32x8 c, f32x8 d) {
     const f32x8 p = SHUFFLE(a, b, 0, 8, 2, 10, 4, 12, 6, 14) + SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
     const f32x8 q = SHUFFLE(c, d, 0, 8, 2, 10, 4, 12, 6, 14) + SHUFFLE(c, d, 1, 9, 3, 11, 5, 13, 7, 15);
-    const f32x8 r = SHUFFLE(p, q, 0, 1, 8, 9, 4, 5, 12, 13) + SHUFFLE(p, q, 2, 3, 10, 11, 6, 7, 14, 15);
-    return f32x8_fold(r);
+    return SHUFFLE(p, q, 0, 1, 8, 9, 4, 5, 12, 13) + SHUFFLE(p, q, 2, 3, 10, 11, 6, 7, 14, 15);
+}
+static inline f32x4 f32x8_sum4(f32x8 a, f32x8 b, f32x8 c, f32x8 d) {
+    return f32x8_fold(f32x8_groups(a, b, c, d));
+}
+
+static inline f32x8 f32x8_sum8(f32x8 a0, f32x8 a1, f32x8 a2, f32x8 a3, f32x8 a4, f32x8 a5, f32x8 a6, f32x8 a7) {
+    const f32x8 p = f32x8_groups(a0, a1, a2, a3), q = f32x8_groups(a4, a5, a6, a7);
+    return SHUFFLE(p, q, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(p, q, 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
 typedef float f32x16 __attribute__((vector_size(64)));
@@ -225,16 +282,42 @@ static inline float f32x16_sum(f32x16 v) {
     return f32x8_sum(u.halves[0] + u.halves[1]);
 }
 
+/* The sum of `count` numbers in memory. */
+static inline float f32x16_total(const float *p, int64_t count) {
+    f32x16 a = {0}, b = {0};
+    int64_t k = 0;
+    for (; k + 32 <= count; k += 32) {
+        a += f32x16_load(p + k);
+        b += f32x16_load(p + k + 16);
+    }
+    if (k + 16 <= count) {
+        a += f32x16_load(p + k);
+        k += 16;
+    }
+    if (k < count) b += f32x16_tail(p + k, count - k);
+    return f32x16_sum(a + b);
+}
+
 static inline f32x4 f32x16_fold(f32x16 v) {
     union { f32x16 whole; f32x8 halves[2]; } u = {v};
     return f32x8_fold(u.halves[0] + u.halves[1]);
 }
 
-static inline f32x4 f32x16_sum4(f32x16 a, f32x16 b, f32x16 c, f32x16 d) {
+static inline f32x16 f32x16_groups(f32x16 a, f32x16 b, f32x16 c, f32x16 d) {
     const f32x16 p = SHUFFLE(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) + SHUFFLE(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
     const f32x16 q = SHUFFLE(c, d, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) + SHUFFLE(c, d, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    const f32x16 r = SHUFFLE(p, q, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) + SHUFFLE(p, q, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    return f32x16_fold(r);
+    return SHUFFLE(p, q, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) + SHUFFLE(p, q, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+}
+static inline f32x4 f32x16_sum4(f32x16 a, f32x16 b, f32x16 c, f32x16 d) {
+    return f32x16_fold(f32x16_groups(a, b, c, d));
+}
+
+static inline f32x16 f32x16_sum16(f32x16 a0, f32x16 a1, f32x16 a2, f32x16 a3, f32x16 a4, f32x16 a5, f32x16 a6, f32x16 a7, f32x16 a8, f32x16 a9, f32x16 a10, f32x16 a11, f32x16 a12, f32x16 a13, f32x16 a14, f32x16 a15) {
+    const f32x16 p = f32x16_groups(a0, a1, a2, a3), q = f32x16_groups(a4, a5, a6, a7);
+    const f32x16 r = f32x16_groups(a8, a9, a10, a11), s = f32x16_groups(a12, a13, a14, a15);
+    const f32x16 t = SHUFFLE(p, q, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) + SHUFFLE(p, q, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    const f32x16 u = SHUFFLE(r, s, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) + SHUFFLE(r, s, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    return SHUFFLE(t, u, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) + SHUFFLE(t, u, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
 }
 
 static void softmax_step_0_clear(char *kept) {
@@ -314,20 +397,20 @@ static void softmax_step_0_pass(PARAMETERS) {
                 int64_t ib = 0;
                 for (; ib + 4 <= m_i; ib += 4) {
                     {
-                        f32x16 sums[4][3] = {0};
+                        f32x8 sums[4][3] = {0};
                         int64_t jb = 0;
                         {
                             const int64_t j = jb;
-                            f32x16 right[3];
+                            f32x8 right[3];
                             UNROLL for (int q = 0; q < 3; q++) {
                                 const int64_t k = 0 + q;
-                                right[q] = f32x16_load(&params_0_ptr[j + k * 16]);
+                                right[q] = f32x8_load(&params_0_ptr[j + k * 16]);
                                 KEEP(right[q]);
                             }
                             UNROLL for (int u = 0; u < 4; u++) {
                                 const int64_t i_ = ib + u;
                                 const int64_t i = i0 + i_;
-                                const f32x16 left = f32x16_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                                const f32x8 left = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
                                 UNROLL for (int q = 0; q < 3; q++) sums[u][q] += left * right[q];
                             }
                         }
@@ -335,27 +418,27 @@ static void softmax_step_0_pass(PARAMETERS) {
                             const int64_t i_ = ib;
                             const int64_t i = i0 + i_;
                             const int64_t k = 0 + q;
-                            f32x4_store(&t5[k * 256 + i_], f32x16_sum4(sums[0][q], sums[1][q], sums[2][q], sums[3][q]));
+                            f32x4_store(&t5[k * 256 + i_], f32x8_sum4(sums[0][q], sums[1][q], sums[2][q], sums[3][q]));
                         }
                     }
                 }
-                for (; ib < m_i; ib++) {
+                for (; ib + 1 <= m_i; ib += 1) {
                     {
-                        f32x16 sums[1][3] = {0};
+                        f32x8 sums[1][3] = {0};
                         int64_t jb = 0;
                         {
                             const int64_t j = jb;
-                            f32x16 right[3];
+                            f32x8 right[3];
                             UNROLL for (int q = 0; q < 3; q++) {
                                 const int64_t k = 0 + q;
-                                right[q] = f32x16_load(&params_0_ptr[j + k * 16]);
+                                right[q] = f32x8_load(&params_0_ptr[j + k * 16]);
                                 KEEP(right[q]);
                             }
                             {
                                 const int u = 0;
                                 const int64_t i_ = ib + u;
                                 const int64_t i = i0 + i_;
-                                const f32x16 left = f32x16_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                                const f32x8 left = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
                                 UNROLL for (int q = 0; q < 3; q++) sums[u][q] += left * right[q];
                             }
                         }
@@ -365,7 +448,7 @@ static void softmax_step_0_pass(PARAMETERS) {
                                 const int64_t i_ = ib + u;
                                 const int64_t i = i0 + i_;
                                 const int64_t k = 0 + q;
-                                t5[k * 256 + i_] = f32x16_sum(sums[u][q]);
+                                t5[k * 256 + i_] = f32x8_sum(sums[u][q]);
                             }
                         }
                     }
@@ -422,36 +505,39 @@ static void softmax_step_0_pass(PARAMETERS) {
                 t37[i_] += t36;
             }
         }
-        #pragma omp simd reduction(+:t27)
+        _Alignas(64) float terms_t27[256];
+        #pragma omp simd
         for (int64_t i_ = 0; i_ < m_i; i_++) {
             const int64_t i = i0 + i_;
             const float t26 = -t25[i_];
-            t27 += t26;
+            terms_t27[i_] = t26;
             t39[i_] = t37[i_] / t12[i_];
         }
+        t27 += f32x16_total(terms_t27, m_i);
         for (int64_t k = 0; k < 3; k++) {
-            float sum_t44 = t44[k];
-            #pragma omp simd reduction(+:sum_t44)
+            #pragma omp simd
             for (int64_t i_ = 0; i_ < m_i; i_++) {
                 const int64_t i = i0 + i_;
                 const float t42 = t39[i_] * t11[k * 256 + i_];
                 t43[k * 256 + i_] = t35[k * 256 + i_] + t42;
-                sum_t44 += t43[k * 256 + i_];
             }
-            t44[k] = sum_t44;
+            {
+                const int64_t i_ = 0;
+                t44[k] += f32x16_total(&t43[k * 256 + i_], m_i);
+            }
         }
         {
             {
-                f32x16 sums[4][3][1] = {0};
+                f32x8 sums[4][3][1] = {0};
                 int64_t ib = 0;
                 for (; ib + 4 <= m_i; ib += 4) {
                     UNROLL for (int c = 0; c < 4; c++) {
                         const int64_t i_ = ib + c;
                         const int64_t i = i0 + i_;
-                        f32x16 right[1];
+                        f32x8 right[1];
                         {
                             const int64_t j = 0 + 0;
-                            right[0] = f32x16_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                            right[0] = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
                         }
                         UNROLL for (int u = 0; u < 3; u++) {
                             const int64_t k = 0 + u;
@@ -463,10 +549,10 @@ static void softmax_step_0_pass(PARAMETERS) {
                 for (; ib < m_i; ib++) {
                     const int64_t i_ = ib;
                     const int64_t i = i0 + i_;
-                    f32x16 right[1];
+                    f32x8 right[1];
                     {
                         const int64_t j = 0 + 0;
-                        right[0] = f32x16_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                        right[0] = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
                     }
                     UNROLL for (int u = 0; u < 3; u++) {
                         const int64_t k = 0 + u;
@@ -478,14 +564,14 @@ static void softmax_step_0_pass(PARAMETERS) {
                     {
                         const int q = 0;
                         const int64_t k = 0 + u;
-                        const int64_t j = 0 + 16 * q;
-                        f32x16 sum = sums[0][u][q];
+                        const int64_t j = 0 + 8 * q;
+                        f32x8 sum = sums[0][u][q];
                         sum += sums[1][u][q];
                         sum += sums[2][u][q];
                         sum += sums[3][u][q];
-                        if (q == 0) sum = f32x16_keep(sum, 5);
-                        sum += f32x16_load(&t45[k * 16 + j]);
-                        f32x16_store(&t45[k * 16 + j], sum);
+                        if (q == 0) sum = f32x8_keep(sum, 5);
+                        sum += f32x8_load(&t45[k * 16 + j]);
+                        f32x8_store(&t45[k * 16 + j], sum);
                     }
                 }
             }
@@ -545,6 +631,11 @@ typedef struct {
 #endif
 } worker_t;
 
+/* Where the share of a thread begins; without a division where there is one thread. */
+static inline int64_t share(int64_t size, int32_t thread, int32_t threads) {
+    return threads == 1 ? size * thread : size * thread / threads;
+}
+
 static void barrier(call_t *call) {
     if (call->threads == 1) return;
     int32_t phase = atomic_load_explicit(&call->phase, memory_order_relaxed);
@@ -583,8 +674,8 @@ static void work(call_t *call, int32_t thread) {
         const int64_t start = step * batch;
         const int64_t n = rows - start < batch ? rows - start : batch;
         {
-            const int64_t begin = n * thread / threads;
-            const int64_t end = n * (thread + 1) / threads;
+            const int64_t begin = share(n, thread, threads);
+            const int64_t end = share(n, thread + 1, threads);
             const size_t turn = (size_t)(step & 1) * KEPT;
             char *kept = memory + turn;
             softmax_step_0_clear(kept);
