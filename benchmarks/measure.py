@@ -155,8 +155,8 @@ def race(
 def flush(device: str) -> None:
     """Put what is in a GPU's L2 cache out; on a CPU let other threads fall asleep."""
     if not device.startswith("cuda"):
-        # Spinning pools of the peer before would take the next one's cores.
-        time.sleep(0.01)
+        # Pools of the peer before spin for some 30 ms, and would take the next one's cores.
+        time.sleep(0.1)
         return
     import torch
 

@@ -33,7 +33,20 @@ def lower_loops(
             if nest.product is None:
                 nest.axes = loop_order(nest, arrays, inline)
                 nest.sums = vector_sums(nest)
+    made.zeroed = _zeroed(made, inline)
     return made
+
+
+def _zeroed(made: LoopKernel, inline: Mapping[Tile, Statement]) -> frozenset[Tile]:
+    """The arrays of which products sum up whole vectors, with what lies beyond an axis' end."""
+    arrays = made.arrays()
+    found: set[Tile] = set()
+    for part in (made.preamble, made.body, made.epilogue):
+        for nest in part.nests:
+            if nest.product is not None and nest.product.inner:
+                operands = (resolve(t, inline) for t in nest.product.padded)
+                found.update(t for t in operands if isinstance(t, Tile))
+    return frozenset(t for t in found if t in arrays and arrays[t].padded)
 
 
 class _Blocking:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 from .c_expr import Expressions, extent, literal, local, size_text
 from .c_product import ProductPrinter, Writer
@@ -33,13 +33,18 @@ class KernelPrinter(Writer):
     """Prints one kernel.
 
     Args:
+        zeros_before: bytes of zeroed arrays of the kernels before this one.
         own: buffers of which each thread has a copy, which its `finish` brings up to date; what
             else `finish` writes is written by the first thread alone. None where only the first
             thread runs `finish`.
     """
 
     def __init__(
-        self, program: Program, loops: LoopKernel, own: frozenset[str] | None = None
+        self,
+        program: Program,
+        loops: LoopKernel,
+        zeros_before: int,
+        own: frozenset[str] | None = None,
     ) -> None:
         super().__init__()
         self.own, self.finishing = own, False
@@ -51,12 +56,18 @@ class KernelPrinter(Writer):
         for tile, array in loops.kept.items():
             self.kept[tile] = self.kept_bytes
             self.kept_bytes += aligned(array.elements * tile.dtype.itemsize)
-        self.heap: dict[Tile, int] = {}
-        self.scratch_bytes = 0
+        self.heap: dict[Tile, str] = {}
+        self.scratch_bytes, self.zero_bytes = 0, zeros_before
         for tile, array in self.arrays.items():
-            if tile not in self.kept and not array.on_stack:
-                self.heap[tile] = self.scratch_bytes
-                self.scratch_bytes += aligned(array.elements * tile.dtype.itemsize)
+            size = aligned(array.elements * tile.dtype.itemsize)
+            if tile in self.kept:
+                continue
+            if tile in loops.zeroed:
+                self.heap[tile] = f"scratch + {self.zero_bytes}"
+                self.zero_bytes += size
+            elif not array.on_stack:
+                self.heap[tile] = f"scratch + ZEROED + {self.scratch_bytes}"
+                self.scratch_bytes += size
 
     # -- the functions of a kernel ----------------------------------------------------------
 
@@ -145,16 +156,12 @@ class KernelPrinter(Writer):
             if tile in self.kept:
                 continue
             kind = C_TYPES[tile.dtype.name]
-            zero = " = {0}" if array.padded else ""
             if not array.axes:
                 self.line(f"{kind} {tile.name};")
-            elif array.on_stack:
-                self.line(f"_Alignas(64) {kind} {tile.name}[{array.elements}]{zero};")
+            elif tile in self.heap:
+                self.line(f"{kind} *restrict const {tile.name} = ({kind} *)({self.heap[tile]});")
             else:
-                place = f"({kind} *)(scratch + {self.heap[tile]})"
-                self.line(f"{kind} *restrict const {tile.name} = {place};")
-                if zero:
-                    self.line(f"memset({tile.name}, 0, sizeof({kind}) * {array.elements});")
+                self.line(f"_Alignas(64) {kind} {tile.name}[{array.elements}];")
 
     def _clear_function(self) -> None:
         with self.block(f"static void {self.kernel.name}_clear(char *kept)"):
@@ -247,21 +254,21 @@ class KernelPrinter(Writer):
     def _total(
         self, s: Reduce | Contract, terms: Tile | None, inner: Axis, *, starts: bool
     ) -> None:
-        """Add the terms along the innermost axis to the sum."""
+        """Join the terms along the innermost axis."""
         dtype = s.out.dtype
         lanes = self.loops.vector_bytes // dtype.itemsize
         while lanes > 2 and lanes >= 2 * inner.block:
             lanes //= 2
-        function = f"{vector_name(dtype, lanes)}_total"
-        sign = "=" if starts else "+="
-        if terms is None:
-            place = f"terms_{s.out.name}"
-            self.line(f"{self.expr.place(s.out)} {sign} {function}({place}, {extent(inner)});")
-            return
-        with self.block(""):
-            self.line(f"const int64_t {local(inner)} = 0;")
-            place = f"&{self.expr.place(terms)}"
-            self.line(f"{self.expr.place(s.out)} {sign} {function}({place}, {extent(inner)});")
+        array = f"terms_{s.out.name}" if terms is None else f"&{self.expr.place(terms)}"
+        joined = f"{vector_name(dtype, lanes)}_{_operator(s)}_all({array}, {extent(inner)})"
+        with self.block("") if terms is not None else nullcontext():
+            if terms is not None:
+                self.line(f"const int64_t {local(inner)} = 0;")
+            target = self.expr.place(s.out)
+            if starts:
+                self.line(f"{target} = {joined};")
+            else:
+                self._join(target, s.out, _operator(s), joined)
 
     def _vectorise(self, nest: Nest, inner: Axis, sums: list[str]) -> None:
         """Ask for vectors, whose sums may be taken in any fixed order."""

@@ -36,12 +36,15 @@ def print_c(program: Program) -> str:
     loops = [lower_loops(k, width, residents) for k in program.kernels] if residents else plain
     own = own_buffers(program)
     names = None if own is None else frozenset(b.name for b in own)
-    printers = [KernelPrinter(program, k, names) for k in loops]
+    printers: list[KernelPrinter] = []
+    for kernel in loops:
+        zeros = printers[-1].zero_bytes if printers else 0
+        printers.append(KernelPrinter(program, kernel, zeros, names))
     kernels = "".join("\n" + p.text() for p in printers)
     work = WorkPrinter(program, printers, list(residents.values()), own)
     return (
         _HEADER
-        + f"#define KEPT {work.kept_bytes}\n#define SCRATCH {work.scratch_bytes}\n"
+        + f"#define KEPT {work.kept_bytes}\n#define ZEROED {work.zero_bytes}\n"
         + f"#define OF_A_THREAD {work.thread_bytes}\n#define OF_ALL {work.shared_bytes}\n"
         + math_prelude(used_functions(kernels))
         + vector_prelude(kernels, (float32, float64))

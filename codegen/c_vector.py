@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from graphir.dtypes import DType
+from graphir.dtypes import DType, float32, float64
 
 from .spelling import C_TYPES
 
@@ -58,23 +58,46 @@ _SUM_PAIR = """
 static inline {scalar} {name}_sum({name} v) {{ return v[0] + v[1]; }}
 """
 
-_TOTAL = """
-/* The sum of `count` numbers in memory. */
-static inline {scalar} {name}_total(const {scalar} *p, int64_t count) {{
-    {name} a = {{0}}, b = {{0}};
+# All of `count` numbers in memory joined to one, two vectors at a time.
+_ALL = """
+static inline {scalar} {name}_{op}_all(const {scalar} *p, int64_t count) {{
+    {name} a = {identity} - ({name}){{0}}, b = a;
     int64_t k = 0;
     for (; k + {twice} <= count; k += {twice}) {{
-        a += {name}_load(p + k);
-        b += {name}_load(p + k + {lanes});
+        a = {name}_{op}(a, {name}_load(p + k));
+        b = {name}_{op}(b, {name}_load(p + k + {lanes}));
     }}
     if (k + {lanes} <= count) {{
-        a += {name}_load(p + k);
+        a = {name}_{op}(a, {name}_load(p + k));
         k += {lanes};
     }}
-    if (k < count) b += {name}_tail(p + k, count - k);
-    return {name}_sum(a + b);
+    if (k < count) b = {name}_{op}(b, {last});
+    return {name}_{op}_lanes({name}_{op}(a, b));
 }}
 """
+_ADD = """
+static inline {name} {name}_add({name} a, {name} b) {{ return a + b; }}
+static inline {scalar} {name}_add_lanes({name} v) {{ return {name}_sum(v); }}
+"""
+# Not a number wins.
+_PICK = """
+static inline {name} {name}_{op}({name} a, {name} b) {{
+    typedef {integer} bits __attribute__((vector_size({bytes})));
+    const bits first = (a {sign} b) | (a != a);
+    return ({name})((first & (bits)a) | (~first & (bits)b));
+}}
+static inline {scalar} {name}_{op}_lanes({name} v) {{
+{folds}    return v[0];
+}}
+"""
+_OR = """
+/* `v` with another number in the lanes from `count` on. */
+static inline {name} {name}_or({name} v, int64_t count, {scalar} other) {{
+    for (int k = 0; k < {lanes}; k++) v[k] = k < count ? v[k] : other;
+    return v;
+}}
+"""
+_JOINS = {"add": ("", "0"), "maximum": (">", "(-INFINITY)"), "minimum": ("<", "INFINITY")}
 
 # Four sums at once: neighbouring lanes are added across vectors first, whole vectors folded last.
 _SUM_FOUR = """
@@ -120,6 +143,8 @@ _MASKED = {
     ("f64", 8): ("__AVX512F__", "__builtin_ia32_loadupd512_mask(p, v, (uint8_t)m)"),
     ("f32", 8): ("__AVX512VL__", "__builtin_ia32_loadups256_mask(p, v, (uint8_t)m)"),
     ("f64", 4): ("__AVX512VL__", "__builtin_ia32_loadupd256_mask(p, v, (uint8_t)m)"),
+    ("f32", 4): ("__AVX512VL__", "__builtin_ia32_loadups128_mask(p, v, (uint8_t)m)"),
+    ("f64", 2): ("__AVX512VL__", "__builtin_ia32_loadupd128_mask(p, v, (uint8_t)m)"),
 }
 
 
@@ -141,7 +166,34 @@ def vector_prelude(text: str, dtypes: tuple[DType, ...]) -> str:
         while lanes <= most:
             out.append(_declare(dtype, kind, lanes))
             lanes *= 2
+    joins = sorted(set(re.findall(r"\b(f32|f64)x(\d+)_(\w+)_all\b", text)))
+    for kind, count in sorted({(k, n) for k, n, op in joins if op != "add"}):
+        scalar = next(C_TYPES[d.name] for d in dtypes if _SHORT[d.name] == kind)
+        out.append(_OR.format(name=f"{kind}x{count}", scalar=scalar, lanes=count))
+    for kind, count, op in joins:
+        out.append(_declare_join(kind, int(count), op))
     return "".join(out)
+
+
+def _declare_join(kind: str, lanes: int, op: str) -> str:
+    """How all numbers of an array are joined to one."""
+    dtype = next(d for d in (float32, float64) if _SHORT[d.name] == kind)
+    sign, identity = _JOINS[op]
+    tail = f"{kind}x{lanes}_tail(p + k, count - k)"
+    folds, step = "", lanes // 2
+    while step:
+        order = ", ".join(str((k + step) % lanes) for k in range(lanes))
+        folds += f"    v = {kind}x{lanes}_{op}(v, SHUFFLE(v, v, {order}));\n"
+        step //= 2
+    fields = {
+        "name": f"{kind}x{lanes}", "scalar": C_TYPES[dtype.name], "op": op, "sign": sign,
+        "folds": folds,
+        "identity": identity, "lanes": lanes, "twice": 2 * lanes,
+        "bytes": lanes * dtype.itemsize, "integer": f"int{8 * dtype.itemsize}_t",
+        "last": tail if op == "add" else f"{kind}x{lanes}_or({tail}, count - k, {identity})",
+    }  # fmt: skip
+    text = _ADD if op == "add" else _PICK
+    return (text + _ALL).format(**fields)
 
 
 def _declare(dtype: DType, kind: str, lanes: int) -> str:
@@ -151,8 +203,6 @@ def _declare(dtype: DType, kind: str, lanes: int) -> str:
         "half": f"{kind}x{lanes // 2}",
         "bytes": lanes * dtype.itemsize,
         "item": dtype.itemsize,
-        "lanes": lanes,
-        "twice": 2 * lanes,
         "integer": f"int{8 * dtype.itemsize}_t",
         "lanes_list": ", ".join(map(str, range(lanes))),
         "quad": f"{kind}x4",
@@ -174,7 +224,6 @@ def _declare(dtype: DType, kind: str, lanes: int) -> str:
         fields["end"] = "#endif\n"
     text = _TYPE.format(**fields) + _LOAD_STORE.format(**fields)
     text += (_SUM_PAIR if lanes == 2 else _SUM).format(**fields)
-    text += _TOTAL.format(**fields)
     if lanes >= 4:
         text += (_FOLD_QUAD if lanes == 4 else _FOLD).format(**fields)
         text += _SUM_FOUR.format(**fields)

@@ -29,7 +29,8 @@ class WorkPrinter(Writer):
         own: buffers of which each thread has a copy; None where the first thread finishes steps.
 
     Attributes:
-        kept_bytes, scratch_bytes: the most that a kernel's partial sums and scratch arrays take.
+        kept_bytes: the most that a kernel's partial sums take.
+        zero_bytes: scratch arrays with zeros in their padding, of all kernels.
         thread_bytes, shared_bytes: the call's memory for each thread, and for all together.
     """
 
@@ -44,7 +45,8 @@ class WorkPrinter(Writer):
         self.program, self.printers, self.own = program, printers, own
         self.residents = {r.buffer.name: r for r in residents}
         self.kept_bytes = max((p.kept_bytes for p in printers), default=0)
-        self.scratch_bytes = max((p.scratch_bytes for p in printers), default=0)
+        self.zero_bytes = max((p.zero_bytes for p in printers), default=0)
+        scratch_bytes = self.zero_bytes + max((p.scratch_bytes for p in printers), default=0)
         moved = [r.buffer for r in residents] if own is None else list(own)
         self.places: dict[Buffer, int] = {}
         end = 0
@@ -53,7 +55,7 @@ class WorkPrinter(Writer):
             end += self._bytes(buffer)
         # Two sets of partial sums, written by turns: one may still be read while the next is made.
         sets = 1 if own is None else 3
-        self.before_copies = sets * self.kept_bytes + self.scratch_bytes
+        self.before_copies = sets * self.kept_bytes + scratch_bytes
         self.thread_bytes = self.before_copies + (0 if own is None else end)
         self.shared_bytes = end if own is None else 0
 
@@ -73,6 +75,8 @@ class WorkPrinter(Writer):
             self.line("char *memory = call->memory + (size_t)thread * OF_A_THREAD;")
             sets = "" if self.own is None else "3 * "
             self.line(f"char *scratch = memory + {sets}KEPT;")
+            if self.zero_bytes:
+                self.line("memset(scratch, 0, ZEROED);")
             if self.places:
                 self._move_in()
             with self.block("for (int64_t step = call->first; step < call->last; step++)"):

@@ -134,6 +134,8 @@ def _operations(statement: Statement, sizes: Mapping[str, int]) -> int:
 # Below these a second thread costs more, in waiting for it, than it brings.
 _WORTH_BYTES = 1 << 18
 _WORTH_FLOPS = 1 << 18
+# With fewer rows, threads take longer to join their sums than to make them.
+_WORTH_ROWS = 8
 
 
 def useful_threads(program: Program, sizes: Mapping[str, int], available: int) -> int:
@@ -141,5 +143,9 @@ def useful_threads(program: Program, sizes: Mapping[str, int], available: int) -
     work = 0.0
     for kernel in program.kernels:
         cost = traffic(kernel, program, sizes)
-        work = max(work, cost.bytes / _WORTH_BYTES, cost.flops / _WORTH_FLOPS)
+        feeds = max(cost.bytes / _WORTH_BYTES, cost.flops / _WORTH_FLOPS)
+        if kernel.accumulators and kernel.stream is not None and not kernel.grid:
+            rows = evaluate(kernel.stream.size, step_sizes(program, sizes))
+            feeds = min(feeds, rows / _WORTH_ROWS)
+        work = max(work, feeds)
     return max(1, min(available, int(work)))

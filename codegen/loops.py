@@ -30,6 +30,7 @@ from .tile import (
 )
 
 _LANES = 16  # elements of a vector register, for weighing loop orders
+VECTOR_JOINS = ("add", "maximum", "minimum")  # what whole vectors are joined by
 _LEAST_SUMMED, _MOST_SUMMED = 8, 1024  # terms of a sum by vectors
 _ON_STACK = 1 << 14  # elements; larger arrays come from the call's memory
 
@@ -38,7 +39,7 @@ _ON_STACK = 1 << 14  # elements; larger arrays come from the call's memory
 class Array:
     """Memory for a tile: `axes` from the slowest to the fastest index, extents from the blocks.
 
-    The fastest extent is rounded up to whole vectors of `lanes`; the padding holds zeros.
+    The fastest extent is rounded up to whole vectors of `lanes`.
     """
 
     tile: Tile
@@ -108,6 +109,7 @@ class LoopKernel:
 
     Attributes:
         kept: the accumulators' arrays.
+        zeroed: arrays whose padding must hold zeros.
         wanted: for each buffer that a product reads by vectors the orders of its dimensions,
             slowest first, in which it would be read without a copy.
     """
@@ -119,6 +121,7 @@ class LoopKernel:
     kept: dict[Tile, Array]
     vector_bytes: int
     wanted: dict[str, set[tuple[int, ...]]] = field(default_factory=dict)
+    zeroed: frozenset[Tile] = frozenset()
 
     def arrays(self) -> dict[Tile, Array]:
         """All arrays by tile."""
@@ -313,7 +316,7 @@ def vector_sums(nest: Nest) -> tuple[Reduce | Contract, ...]:
         s
         for s in nest.statements
         if isinstance(s, (Reduce, Contract))
-        and (isinstance(s, Contract) or s.op == "add")
+        and (isinstance(s, Contract) or s.op in VECTOR_JOINS)
         and s.out.dtype.name in ("float32", "float64")
         and inner in s.axes
         and _LEAST_SUMMED <= inner.block <= _MOST_SUMMED
@@ -349,7 +352,7 @@ def loop_order(
                     places.append(arrays[x].strides().get(axis, 0))
             if isinstance(s, Store):
                 places.append(stride_along(axis, s.address))
-            elif isinstance(s, (Reduce, Contract)) and s.out in arrays:
+            elif s.out in arrays:
                 places.append(arrays[s.out].strides().get(axis, 0))
             for stride in places:
                 if stride == 1:

@@ -14,7 +14,7 @@ from .program import Binding, Buffer, Program
 from .tile import Store
 
 # What every thread writes again in each step should stay within its share of the caches.
-_OWN_BYTES = 1 << 17
+_OWN_BYTES = 1 << 19
 
 
 def own_buffers(program: Program) -> tuple[Buffer, ...] | None:

@@ -384,3 +384,18 @@ def test_any_name_of_an_argument(backend: str) -> None:
     exec(text, space)
     args = [real(), *(real(9, 3, seed=s) for s, _ in enumerate(NAMES, 1))]
     check(Case("", space["fn"], tuple(args)), backend)
+
+
+@pytest.mark.parametrize("op", ["amax", "amin"])
+@pytest.mark.parametrize("columns", [1, 7, 16, 33, 100])
+def test_most_and_least_by_vectors(op: str, columns: int) -> None:
+
+    def fn(x: Any) -> Any:
+        return getattr(torch, op)(x * 1.0, 1)
+
+    compiled = graphir.compile(fn, backend="c")
+    x = torch.randn(9, columns)
+    assert torch.equal(compiled(x), fn(x))
+    x[3, columns // 2] = float("nan")
+    x[4, :] = float("inf") if op == "amin" else -float("inf")
+    torch.testing.assert_close(compiled(x), fn(x), rtol=0, atol=0, equal_nan=True)

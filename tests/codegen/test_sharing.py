@@ -40,12 +40,12 @@ def test_small_parameters_need_one_barrier_a_step() -> None:
 
 
 def test_large_parameters_are_finished_once() -> None:
-    work = work_of(train(2, SGD(lr=0.1), inputs=9000))
+    work = work_of(train(2, SGD(lr=0.1), inputs=30000))
     assert work.count("barrier(call);") >= 2
 
 
 @pytest.mark.parametrize("optimizer", [SGD(lr=0.1, momentum=0.9), Adam(lr=0.01)])
-@pytest.mark.parametrize("inputs", [37, 9000])
+@pytest.mark.parametrize("inputs", [37, 30000])
 def test_threads_agree(optimizer: Any, inputs: int) -> None:
     one = train(1, optimizer, inputs)
     for threads in (2, 3, 7):

@@ -10,7 +10,7 @@
 #define PARAMETERS void *const *buffers, const int64_t *sizes, int64_t step, int32_t thread, \
     const int64_t *block, int64_t begin, int64_t end, char *kept, char *scratch
 #define KEPT 320
-#define SCRATCH 0
+#define ZEROED 0
 #define OF_A_THREAD 1216
 #define OF_ALL 0
 
@@ -123,22 +123,6 @@ static inline f32x2 f32x2_keep(f32x2 v, int64_t count) {
 
 static inline float f32x2_sum(f32x2 v) { return v[0] + v[1]; }
 
-/* The sum of `count` numbers in memory. */
-static inline float f32x2_total(const float *p, int64_t count) {
-    f32x2 a = {0}, b = {0};
-    int64_t k = 0;
-    for (; k + 4 <= count; k += 4) {
-        a += f32x2_load(p + k);
-        b += f32x2_load(p + k + 2);
-    }
-    if (k + 2 <= count) {
-        a += f32x2_load(p + k);
-        k += 2;
-    }
-    if (k < count) b += f32x2_tail(p + k, count - k);
-    return f32x2_sum(a + b);
-}
-
 typedef float f32x4 __attribute__((vector_size(16)));
 typedef float f32x4u __attribute__((vector_size(16), aligned(4), may_alias));
 
@@ -146,9 +130,15 @@ static inline f32x4 f32x4_load(const float *p) { return *(const f32x4u *)p; }
 static inline void f32x4_store(float *p, f32x4 v) { *(f32x4u *)p = v; }
 /* The first `count` lanes; the others are 0. */
 static inline f32x4 f32x4_tail(const float *p, int64_t count) {
+#if defined(__AVX512VL__) && !defined(__clang__)
+    f32x4 v = {0};
+    uint32_t m = ((uint32_t)1 << count) - 1;
+    return __builtin_ia32_loadups128_mask(p, v, (uint8_t)m);
+#else
     f32x4 v = {0};
     __builtin_memcpy(&v, p, sizeof(float) * (size_t)count);
     return v;
+#endif
 }
 /* `v` with 0 in the lanes from `count` on, whatever was there. */
 static inline f32x4 f32x4_keep(f32x4 v, int64_t count) {
@@ -160,22 +150,6 @@ static inline f32x4 f32x4_keep(f32x4 v, int64_t count) {
 static inline float f32x4_sum(f32x4 v) {
     union { f32x4 whole; f32x2 halves[2]; } u = {v};
     return f32x2_sum(u.halves[0] + u.halves[1]);
-}
-
-/* The sum of `count` numbers in memory. */
-static inline float f32x4_total(const float *p, int64_t count) {
-    f32x4 a = {0}, b = {0};
-    int64_t k = 0;
-    for (; k + 8 <= count; k += 8) {
-        a += f32x4_load(p + k);
-        b += f32x4_load(p + k + 4);
-    }
-    if (k + 4 <= count) {
-        a += f32x4_load(p + k);
-        k += 4;
-    }
-    if (k < count) b += f32x4_tail(p + k, count - k);
-    return f32x4_sum(a + b);
 }
 
 static inline f32x4 f32x4_fold(f32x4 v) { return v; }
@@ -216,22 +190,6 @@ static inline f32x8 f32x8_keep(f32x8 v, int64_t count) {
 static inline float f32x8_sum(f32x8 v) {
     union { f32x8 whole; f32x4 halves[2]; } u = {v};
     return f32x4_sum(u.halves[0] + u.halves[1]);
-}
-
-/* The sum of `count` numbers in memory. */
-static inline float f32x8_total(const float *p, int64_t count) {
-    f32x8 a = {0}, b = {0};
-    int64_t k = 0;
-    for (; k + 16 <= count; k += 16) {
-        a += f32x8_load(p + k);
-        b += f32x8_load(p + k + 8);
-    }
-    if (k + 8 <= count) {
-        a += f32x8_load(p + k);
-        k += 8;
-    }
-    if (k < count) b += f32x8_tail(p + k, count - k);
-    return f32x8_sum(a + b);
 }
 
 static inline f32x4 f32x8_fold(f32x8 v) {
@@ -282,22 +240,6 @@ static inline float f32x16_sum(f32x16 v) {
     return f32x8_sum(u.halves[0] + u.halves[1]);
 }
 
-/* The sum of `count` numbers in memory. */
-static inline float f32x16_total(const float *p, int64_t count) {
-    f32x16 a = {0}, b = {0};
-    int64_t k = 0;
-    for (; k + 32 <= count; k += 32) {
-        a += f32x16_load(p + k);
-        b += f32x16_load(p + k + 16);
-    }
-    if (k + 16 <= count) {
-        a += f32x16_load(p + k);
-        k += 16;
-    }
-    if (k < count) b += f32x16_tail(p + k, count - k);
-    return f32x16_sum(a + b);
-}
-
 static inline f32x4 f32x16_fold(f32x16 v) {
     union { f32x16 whole; f32x8 halves[2]; } u = {v};
     return f32x8_fold(u.halves[0] + u.halves[1]);
@@ -318,6 +260,24 @@ static inline f32x16 f32x16_sum16(f32x16 a0, f32x16 a1, f32x16 a2, f32x16 a3, f3
     const f32x16 t = SHUFFLE(p, q, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) + SHUFFLE(p, q, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
     const f32x16 u = SHUFFLE(r, s, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) + SHUFFLE(r, s, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
     return SHUFFLE(t, u, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) + SHUFFLE(t, u, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
+
+static inline f32x16 f32x16_add(f32x16 a, f32x16 b) { return a + b; }
+static inline float f32x16_add_lanes(f32x16 v) { return f32x16_sum(v); }
+
+static inline float f32x16_add_all(const float *p, int64_t count) {
+    f32x16 a = 0 - (f32x16){0}, b = a;
+    int64_t k = 0;
+    for (; k + 32 <= count; k += 32) {
+        a = f32x16_add(a, f32x16_load(p + k));
+        b = f32x16_add(b, f32x16_load(p + k + 16));
+    }
+    if (k + 16 <= count) {
+        a = f32x16_add(a, f32x16_load(p + k));
+        k += 16;
+    }
+    if (k < count) b = f32x16_add(b, f32x16_tail(p + k, count - k));
+    return f32x16_add_lanes(f32x16_add(a, b));
 }
 
 static void softmax_step_0_clear(char *kept) {
@@ -513,7 +473,7 @@ static void softmax_step_0_pass(PARAMETERS) {
             terms_t27[i_] = t26;
             t39[i_] = t37[i_] / t12[i_];
         }
-        t27 += f32x16_total(terms_t27, m_i);
+        t27 += f32x16_add_all(terms_t27, m_i);
         for (int64_t k = 0; k < 3; k++) {
             #pragma omp simd
             for (int64_t i_ = 0; i_ < m_i; i_++) {
@@ -523,7 +483,7 @@ static void softmax_step_0_pass(PARAMETERS) {
             }
             {
                 const int64_t i_ = 0;
-                t44[k] += f32x16_total(&t43[k * 256 + i_], m_i);
+                t44[k] += f32x16_add_all(&t43[k * 256 + i_], m_i);
             }
         }
         {
