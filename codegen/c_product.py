@@ -71,6 +71,7 @@ class ProductPrinter:
     def __init__(self, product: Product, expr: Expressions, out: Writer) -> None:
         self.p, self.expr, self.out = product, expr, out
         self.type = vector_name(product.statement.out.dtype, product.lanes)
+        self.last_row: str | None = None
         self.scalar = C_TYPES[product.statement.out.dtype.name]
 
     def run(self) -> None:
@@ -106,9 +107,30 @@ class ProductPrinter:
         end = extent(axis)
         with self.out.block(""):
             self.out.line(f"int64_t {base} = 0;")
-            for count in (size, 4, 1) if size > 4 else (size, 1) if size > 1 else (1,):
+            rest = min(size, 4)
+            shared = axis is self.p.rows and axis.block % rest == 0
+            for count in (size,) if size > rest or not shared else ():
                 with self.out.block(f"for (; {base} + {count} <= {end}; {base} += {count})"):
                     body(base, count)
+            if shared:
+                # The last block may be short: it takes the last row once more, in place of code
+                # of its own, and its results beyond the end are never read.
+                with self.out.block(f"for (; {base} < {end}; {base} += {rest})"):
+                    self.last_row = f"{end} - 1"
+                    body(base, rest)
+                    self.last_row = None
+            elif size > 1:
+                with self.out.block(f"for (; {base} < {end}; {base}++)"):
+                    body(base, 1)
+
+    def _read_row(self, base: str) -> None:
+        """Go to a row of the block to read it."""
+        if self.p.rows is None:
+            return
+        row = f"{base} + u"
+        if self.last_row is not None:
+            row = f"{row} < {self.last_row} ? {row} : {self.last_row}"
+        self.out.position(self.p.rows, row)
 
     def _with_rows(self, base: str, count: int) -> None:
         if self.p.inner:
@@ -201,8 +223,7 @@ class ProductPrinter:
                     f"right[{full}] = {self.type}_tail(&{self._element(p.right)}, {span.tail});"
                 )
         with self._unrolled("u", rows):
-            if p.rows is not None:
-                out.position(p.rows, f"{base} + u")
+            self._read_row(base)
             out.line(f"const {self.scalar} left = {self.expr.value(p.left)};")
             out.line(
                 f"UNROLL for (int q = 0; q < {span.count}; q++) "
@@ -350,8 +371,7 @@ class ProductPrinter:
             out.line(f"right[q] = {vector(p.right)};")
             out.line("KEEP(right[q]);")
         with self._unrolled("u", rows):
-            if p.rows is not None:
-                out.position(p.rows, f"{base} + u")
+            self._read_row(base)
             out.line(f"const {self.type} left = {vector(p.left)};")
             out.line(f"UNROLL for (int q = 0; q < {width}; q++) sums[u][q] += left * right[q];")
 

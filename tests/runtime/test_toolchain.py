@@ -99,7 +99,7 @@ def test_flags_that_need_each_other_survive(cache: DiskCache) -> None:
     flags = ("-fno-such-flag-exists", *DEFAULT_FLAGS)
     used = supported_flags(find_compiler(), cache, flags)
     assert used == supported_flags(find_compiler(), cache, DEFAULT_FLAGS)
-    assert {"-O3", "-shared", "-lm"} <= set(used)
+    assert {"-O2", "-shared", "-lm"} <= set(used)
 
 
 @needs_compiler

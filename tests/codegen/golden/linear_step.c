@@ -287,7 +287,7 @@ static void linear_step_0_pass(PARAMETERS) {
                         }
                     }
                 }
-                for (; ib + 4 <= m_i; ib += 4) {
+                for (; ib < m_i; ib += 4) {
                     {
                         f32x8 sums[4][1] = {0};
                         int64_t jb = 0;
@@ -300,7 +300,7 @@ static void linear_step_0_pass(PARAMETERS) {
                                 KEEP(right[q]);
                             }
                             UNROLL for (int u = 0; u < 4; u++) {
-                                const int64_t i_ = ib + u;
+                                const int64_t i_ = ib + u < m_i - 1 ? ib + u : m_i - 1;
                                 const int64_t i = i0 + i_;
                                 const f32x8 left = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
                                 UNROLL for (int q = 0; q < 1; q++) sums[u][q] += left * right[q];
@@ -311,37 +311,6 @@ static void linear_step_0_pass(PARAMETERS) {
                             const int64_t i_ = ib;
                             const int64_t i = i0 + i_;
                             f32x4_store(&t5[i_], f32x8_sum4(sums[0][q], sums[1][q], sums[2][q], sums[3][q]));
-                        }
-                    }
-                }
-                for (; ib + 1 <= m_i; ib += 1) {
-                    {
-                        f32x8 sums[1][1] = {0};
-                        int64_t jb = 0;
-                        {
-                            const int64_t j = jb;
-                            f32x8 right[1];
-                            {
-                                const int q = 0;
-                                right[q] = f32x8_load(&params_0_ptr[j]);
-                                KEEP(right[q]);
-                            }
-                            {
-                                const int u = 0;
-                                const int64_t i_ = ib + u;
-                                const int64_t i = i0 + i_;
-                                const f32x8 left = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
-                                UNROLL for (int q = 0; q < 1; q++) sums[u][q] += left * right[q];
-                            }
-                        }
-                        {
-                            const int u = 0;
-                            {
-                                const int q = 0;
-                                const int64_t i_ = ib + u;
-                                const int64_t i = i0 + i_;
-                                t5[i_] = f32x8_sum(sums[u][q]);
-                            }
                         }
                     }
                 }

@@ -355,7 +355,7 @@ static void softmax_step_0_pass(PARAMETERS) {
         {
             {
                 int64_t ib = 0;
-                for (; ib + 4 <= m_i; ib += 4) {
+                for (; ib < m_i; ib += 4) {
                     {
                         f32x8 sums[4][3] = {0};
                         int64_t jb = 0;
@@ -368,7 +368,7 @@ static void softmax_step_0_pass(PARAMETERS) {
                                 KEEP(right[q]);
                             }
                             UNROLL for (int u = 0; u < 4; u++) {
-                                const int64_t i_ = ib + u;
+                                const int64_t i_ = ib + u < m_i - 1 ? ib + u : m_i - 1;
                                 const int64_t i = i0 + i_;
                                 const f32x8 left = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
                                 UNROLL for (int q = 0; q < 3; q++) sums[u][q] += left * right[q];
@@ -379,37 +379,6 @@ static void softmax_step_0_pass(PARAMETERS) {
                             const int64_t i = i0 + i_;
                             const int64_t k = 0 + q;
                             f32x4_store(&t5[k * 256 + i_], f32x8_sum4(sums[0][q], sums[1][q], sums[2][q], sums[3][q]));
-                        }
-                    }
-                }
-                for (; ib + 1 <= m_i; ib += 1) {
-                    {
-                        f32x8 sums[1][3] = {0};
-                        int64_t jb = 0;
-                        {
-                            const int64_t j = jb;
-                            f32x8 right[3];
-                            UNROLL for (int q = 0; q < 3; q++) {
-                                const int64_t k = 0 + q;
-                                right[q] = f32x8_load(&params_0_ptr[j + k * 16]);
-                                KEEP(right[q]);
-                            }
-                            {
-                                const int u = 0;
-                                const int64_t i_ = ib + u;
-                                const int64_t i = i0 + i_;
-                                const f32x8 left = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
-                                UNROLL for (int q = 0; q < 3; q++) sums[u][q] += left * right[q];
-                            }
-                        }
-                        {
-                            const int u = 0;
-                            UNROLL for (int q = 0; q < 3; q++) {
-                                const int64_t i_ = ib + u;
-                                const int64_t i = i0 + i_;
-                                const int64_t k = 0 + q;
-                                t5[k * 256 + i_] = f32x8_sum(sums[u][q]);
-                            }
                         }
                     }
                 }
