@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .loops import LoopKernel, Nest, Part, build_loops, loop_order, padded_array, vector_sums
+from .loops import (
+    Array,
+    LoopKernel,
+    Nest,
+    Part,
+    Transposition,
+    build_loops,
+    loop_order,
+    padded_array,
+    vector_sums,
+)
 from .products import Product, load_stride, plan_product, resolve
 from .resident import Resident, relayout
 from .tile import Axis, AxisRole, Contract, Load, Map, Statement, Tile, TileKernel
@@ -142,5 +152,19 @@ class _Blocking:
             self.early.arrays[packed] = array
             self.arrays[packed] = array
             nest = Nest(tile.axes, [Map(packed, "copy", (tile,))])
+            nest.transposition = self._transposition(tile, product.vector, array)
             (placed if self.early is self.part else self.early.nests).append(nest)
         return self.packs[key]
+
+    def _transposition(self, tile: Tile, written: Axis, array: Array) -> Transposition | None:
+        """How a copy goes by squares, where two axes are long enough."""
+        lanes = self.made.vector_bytes // tile.dtype.itemsize
+        across = self._stride(tile, written)
+        if tile.dtype.name not in ("float32", "float64") or lanes not in (4, 8, 16) or not across:
+            return None
+        for read in tile.axes:
+            if read is written or self._stride(tile, read) != 1:
+                continue
+            if all(a.role is AxisRole.TILE and a.block >= lanes for a in (read, written)):
+                return Transposition(read, written, across, array.strides()[read], lanes)
+        return None

@@ -8,7 +8,7 @@ from contextlib import ExitStack, nullcontext
 from .c_expr import Expressions, extent, literal, local, size_text
 from .c_product import ProductPrinter, Writer
 from .c_vector import vector_name
-from .loops import LoopKernel, Nest, Part
+from .loops import LoopKernel, Nest, Part, Transposition
 from .program import BATCH, ROWS, Program
 from .spelling import C_TYPES, bare, spell_c
 from .tile import Accumulator, Axis, Contract, Load, Map, Reduce, Statement, Store, Tile
@@ -192,8 +192,38 @@ class KernelPrinter(Writer):
         for nest in part.nests:
             if nest.product is not None:
                 ProductPrinter(nest.product, self.expr, self).run()
+            elif nest.transposition is not None:
+                self._transpose(nest, nest.transposition)
             else:
                 self._nest(nest)
+
+    def _transpose(self, nest: Nest, t: Transposition) -> None:
+        """A copy by squares, then element by element what they leave."""
+        (copy,) = nest.statements
+        assert isinstance(copy, Map)
+        kind = vector_name(copy.out.dtype, t.lanes)
+        whole = {a: a.block // t.lanes * t.lanes for a in (t.read, t.written)}
+        with ExitStack() as loops:
+            for axis in nest.axes:
+                if axis not in whole:
+                    loops.enter_context(self.loop(axis))
+            with ExitStack() as squares:
+                for axis, end in whole.items():
+                    n = axis.name
+                    head = f"for (int64_t {n} = 0; {n} < {end}; {n} += {t.lanes})"
+                    squares.enter_context(self.block(head))
+                to, source = f"&{self.expr.place(copy.out)}", f"&{self.expr.value(copy.args[0])}"
+                self.line(f"{kind}_transpose({to}, {t.written_stride}, {source}, {t.read_stride});")
+            for axis, other in ((t.read, t.written), (t.written, t.read)):
+                if whole[axis] == axis.block:
+                    continue
+                n, end = other.name, other.block if axis is t.read else whole[other]
+                m = axis.name
+                with (
+                    self.block(f"for (int64_t {m} = {whole[axis]}; {m} < {axis.block}; {m}++)"),
+                    self.block(f"for (int64_t {n} = 0; {n} < {end}; {n}++)"),
+                ):
+                    self._statement(copy, ())
 
     def _nest(self, nest: Nest) -> None:
         joins = [s for s in nest.statements if isinstance(s, (Reduce, Contract))]

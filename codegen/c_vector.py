@@ -110,6 +110,19 @@ static inline {quad} {name}_sum4({name} a, {name} b, {name} c, {name} d) {{
     return {name}_fold({name}_groups(a, b, c, d));
 }}
 """
+# A square of as many rows as a vector has lanes: blocks of 1, then 2, then 4 … lanes change sides.
+_TRANSPOSE = """
+static inline void {name}_transpose({scalar} *to, int64_t to_row, const {scalar} *from,
+                                    int64_t from_row) {{
+    {name} v[{lanes}], w[{lanes}];
+    UNROLL for (int r = 0; r < {lanes}; r++) v[r] = {name}_load(from + r * from_row);
+{stages}    UNROLL for (int r = 0; r < {lanes}; r++) {name}_store(to + r * to_row, {last}[r]);
+}}
+"""
+_STAGE = """    UNROLL for (int r = 0; r < {lanes}; r++)
+        {after}[r] = r & {width} ? SHUFFLE({before}[r ^ {width}], {before}[r], {upper})
+            : SHUFFLE({before}[r], {before}[r ^ {width}], {lower});
+"""
 # As many sums at once as there are lanes: those of each four, then their groups of four lanes.
 _SUM_EIGHT = """
 static inline {name} {name}_sum8({arguments}) {{
@@ -170,9 +183,26 @@ def vector_prelude(text: str, dtypes: tuple[DType, ...]) -> str:
     for kind, count in sorted({(k, n) for k, n, op in joins if op != "add"}):
         scalar = next(C_TYPES[d.name] for d in dtypes if _SHORT[d.name] == kind)
         out.append(_OR.format(name=f"{kind}x{count}", scalar=scalar, lanes=count))
+    for kind, count in sorted(set(re.findall(r"\b(f32|f64)x(\d+)_transpose\b", text))):
+        scalar = next(C_TYPES[d.name] for d in dtypes if _SHORT[d.name] == kind)
+        out.append(_declare_transpose(f"{kind}x{count}", scalar, int(count)))
     for kind, count, op in joins:
         out.append(_declare_join(kind, int(count), op))
     return "".join(out)
+
+
+def _declare_transpose(name: str, scalar: str, lanes: int) -> str:
+    """How a square of numbers is transposed in registers."""
+    stages, before, after, width = "", "v", "w", 1
+    while width < lanes:
+        lower = (k - width + lanes if k & width else k for k in range(lanes))
+        upper = (k + lanes if k & width else k + width for k in range(lanes))
+        stages += _STAGE.format(
+            lanes=lanes, width=width, before=before, after=after,
+            lower=", ".join(map(str, lower)), upper=", ".join(map(str, upper)),
+        )  # fmt: skip
+        before, after, width = after, before, 2 * width
+    return _TRANSPOSE.format(name=name, scalar=scalar, lanes=lanes, stages=stages, last=before)
 
 
 def _declare_join(kind: str, lanes: int, op: str) -> str:

@@ -135,7 +135,7 @@ def _operations(statement: Statement, sizes: Mapping[str, int]) -> int:
 _WORTH_BYTES = 1 << 18
 _WORTH_FLOPS = 1 << 18
 # With fewer rows, threads take longer to join their sums than to make them.
-_WORTH_ROWS = 8
+_WORTH_ROWS = 24
 
 
 def useful_threads(program: Program, sizes: Mapping[str, int], available: int) -> int:

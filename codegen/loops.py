@@ -79,6 +79,24 @@ class Array:
         return found
 
 
+@dataclass(frozen=True)
+class Transposition:
+    """A copy in which the axis that is read in order is not the one that is written in order.
+
+    Attributes:
+        read, written: those axes.
+        read_stride: elements between neighbours along `written` where it is read.
+        written_stride: elements between neighbours along `read` where it is written.
+        lanes: the copy goes by squares of so many rows and columns, held in registers.
+    """
+
+    read: Axis
+    written: Axis
+    read_stride: int
+    written_stride: int
+    lanes: int
+
+
 @dataclass(eq=False)
 class Nest:
     """Loops from the outermost to the innermost, and the statements in the innermost one.
@@ -92,6 +110,7 @@ class Nest:
     closed: bool = False  # a contraction has its nest to itself
     product: Product | None = None  # how that contraction is blocked
     sums: tuple[Reduce | Contract, ...] = ()
+    transposition: Transposition | None = None
 
 
 @dataclass(eq=False)

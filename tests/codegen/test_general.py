@@ -399,3 +399,19 @@ def test_most_and_least_by_vectors(op: str, columns: int) -> None:
     x[3, columns // 2] = float("nan")
     x[4, :] = float("inf") if op == "amin" else -float("inf")
     torch.testing.assert_close(compiled(x), fn(x), rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 50), (33, 16), (130, 47)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_matrix_transposed_for_its_product(shape: tuple[int, int], dtype: Any) -> None:
+    def loss(w: Any, x: Any) -> Any:
+        hidden = torch.tanh(x @ w)
+        return ((hidden @ w.T - x) ** 2).mean()
+
+    generator = torch.Generator().manual_seed(1)
+    w = torch.randn(shape, generator=generator, dtype=dtype) * 0.2
+    x = torch.randn(45, shape[0], generator=generator, dtype=dtype)
+    got = graphir.compile(graphir.grad(loss), backend="c", dynamic={"x": 0})(w, x)
+    wanted = torch.func.grad(loss)(w, x)
+    close = 1e-11 if dtype is torch.float64 else 1e-4
+    torch.testing.assert_close(got, wanted, rtol=close, atol=close)
