@@ -24,6 +24,7 @@ from .calling import (
 from .differentiate import gradients, pullback
 from .errors import ShapeError
 from .forward import pushforward
+from .tracer import is_array
 from .trees import argument_names, flatten, placed, unflatten
 from .value import Value
 
@@ -163,7 +164,7 @@ def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[A
 
 
 def _as_scalar(first: Value, value: Any) -> Value:
-    if isinstance(value, (Value, bool, int, float)):
+    if isinstance(value, (Value, bool, int, float)) or is_array(value):
         return first.lift(value)
     hint = "return a scalar, e.g. loss.mean(), or use has_aux=True for (loss, more)"
     raise ShapeError(
