@@ -10,7 +10,7 @@ from graphir.dtypes import DType
 from graphir.sizes import Size
 
 from .loops import Array
-from .tile import Address, Axis, AxisRole, Fill, Load, Map, Position, SizeOf, Statement, Tile
+from .tile import Address, Axis, AxisRole, Fill, Load, Map, Position, SizeOf, Statement, Term, Tile
 
 
 def local(axis: Axis) -> str:
@@ -89,8 +89,7 @@ class Expressions:
         conditions = []
         for term in address.terms:
             if term.length is not None:
-                assert term.axis is not None
-                place = f"({term.axis.name} - {term.shift})"
+                place = f"({self._position(term)} - {term.shift})"
                 if abs(term.step) != 1:
                     conditions.append(f"{place} % {abs(term.step)} == 0")
                 conditions.append(f"{place} / {term.step} >= 0")
@@ -100,15 +99,18 @@ class Expressions:
             return element
         return f"({' && '.join(conditions)} ? {element} : {literal(0, dtype)})"
 
+    def _position(self, term: Term) -> str:
+        """The place along an axis, or the one that an integer tile holds."""
+        if term.at is not None:
+            return self.value(term.at)
+        assert term.axis is not None
+        return term.axis.name
+
     def element(self, address: Address) -> str:
         """An element of memory as an lvalue."""
         parts = [] if address.offset == 0 else [size_text(address.offset)]
         for term in address.terms:
-            if term.at is not None:
-                text = self.value(term.at)
-            else:
-                assert term.axis is not None
-                text = term.axis.name
+            text = self._position(term)
             if term.shift:
                 text = f"({text} - {term.shift})"
             if term.step != 1:

@@ -367,7 +367,8 @@ class Lowering:
         index = self.operand(node, 1, section)
         place = view(node.inputs[0], self.stored)
         assert place is not None, "rows are picked from memory"
-        terms = [Term(place.dims[0].stride, at=index)]
+        rows = place.dims[0]
+        terms = [Term(rows.stride, None, index, rows.shift, rows.step, rows.length)]
         port = self.map.ports[node, 0]
         terms += [
             Term(dim.stride, self.axes[a], None, dim.shift, dim.step, dim.length)

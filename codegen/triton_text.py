@@ -36,6 +36,7 @@ from .tile import (
     SizeOf,
     Statement,
     Store,
+    Term,
     Tile,
     TileKernel,
 )
@@ -290,11 +291,7 @@ class _KernelPrinter:
         if address.offset != 0:
             parts.append(_size(address.offset))
         for term in address.terms:
-            if term.at is not None:
-                text = _spread(term.at.name, term.at.axes, axes)
-            else:
-                assert term.axis is not None
-                text = _spread(term.axis.name, (term.axis,), axes)
+            text = _position(term, axes)
             if term.shift:
                 text = f"({text} - {term.shift})"
             if term.step != 1:
@@ -351,12 +348,19 @@ def _inside(axis: Axis, axes: tuple[Axis, ...]) -> str:
     return f"({_spread(axis.name, (axis,), axes)} < {_size(axis.size)})"
 
 
+def _position(term: Term, axes: tuple[Axis, ...]) -> str:
+    """The place along an axis, or the one that an integer tile holds."""
+    if term.at is not None:
+        return _spread(term.at.name, term.at.axes, axes)
+    assert term.axis is not None
+    return _spread(term.axis.name, (term.axis,), axes)
+
+
 def _mask(ragged: Sequence[Axis], address: Address, axes: tuple[Axis, ...]) -> str:
     conditions = [_inside(a, axes) for a in ragged if a.ragged]
     for term in address.terms:
         if term.length is not None:
-            assert term.axis is not None
-            place = f"({_spread(term.axis.name, (term.axis,), axes)} - {term.shift})"
+            place = f"({_position(term, axes)} - {term.shift})"
             if abs(term.step) != 1:
                 conditions.append(f"({place} % {abs(term.step)} == 0)")
             conditions.append(f"({place} // {term.step} >= 0)")

@@ -24,8 +24,12 @@ from .value import (
 )
 
 
-def getitem(x: Value, index: Any) -> Value:
+def getitem(x: Value, index: Any, *, ints_first: bool = False) -> Value:
     """`x[index]` by NumPy's rules, for ints, slices, None, `...` and integer Values.
+
+    Args:
+        ints_first: torch's rule that ints pick before integer arrays do, so that x[0, :, ids] has
+            the axis of `ids` last; to NumPy an int is an integer array too, and puts it first.
 
     Raises:
         ShapeError: for too many indices, or an int outside its axis.
@@ -50,12 +54,15 @@ def getitem(x: Value, index: Any) -> Value:
             shape.append(x.sizes[axis])
         else:
             x = _pick(x, axis, item, whole)
-            advanced.append(place)
+            if not ints_first:
+                advanced.append(place)
         axis += 1
     out = reshape(x, shape)
     if not arrays:
         return out
-    together = advanced == list(range(advanced[0], advanced[-1] + 1))
+    between = (i for i in range(advanced[0], advanced[-1]) if i not in advanced)
+    picks = (items[i] is not None and not isinstance(items[i], slice) for i in between)
+    together = all(picks)
     return _take(out, arrays, together)
 
 

@@ -12,6 +12,7 @@ from .activations import floor_divide, remainder
 from .dtypes import dtype_of
 from .errors import TraceError, UnsupportedError
 from .frontend import names, numpy_names, torch_names
+from .indexing import getitem
 from .in_place import Overwritten, overwrite
 from .value import NeedsNumber, Value
 
@@ -152,7 +153,7 @@ class Tracer(Value):
     def __getitem__(self, index: Any) -> Value:
         items = index if isinstance(index, tuple) else (index,)
         plain = tuple(_index_array(i) for i in items)
-        return super().__getitem__(self.lift_within(plain))
+        return getitem(self, self.lift_within(plain), ints_first=self.flavour == "torch")
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise UnsupportedError(

@@ -113,8 +113,8 @@ def _readable(x: Any, dtype: DType) -> bool:
 def _array_address(x: Any) -> int:
     try:
         return ctypes.addressof(_byte_at(x))
-    except TypeError:
-        # A read-only array; this way is slow.
+    except (TypeError, ValueError):
+        # A read-only or an empty array; this way is slow.
         return int(x.ctypes.data)
 
 

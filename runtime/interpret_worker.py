@@ -100,6 +100,7 @@ class Worker:
             setattr(self.libdevice, name, self._elementwise(function))
         self._complete_dot()
         self._complete_index()
+        self._complete_splat()
 
     def _elementwise(self, function: Callable[..., NDArray[Any]]) -> Callable[..., Any]:
         """A libdevice function on the interpreter's tensors, which are NumPy arrays inside."""
@@ -148,6 +149,16 @@ class Worker:
             tensor.__index__ = lambda self: int(self.handle.data.item())
 
         self.interpreter._patch_lang_tensor = patched
+
+    def _complete_splat(self) -> None:
+        """Let a comparison of scalars be spread: the interpreter gives it its operands' type."""
+        interpreter = self.interpreter
+
+        def create_splat(kind: Any, handle: Any) -> Any:
+            data = np.full(kind.shape, handle.data.reshape(-1)[0], handle.data.dtype)
+            return interpreter.TensorHandle(data, handle.dtype.scalar)
+
+        interpreter.interpreter_builder.create_splat = create_splat
 
     def run(self, request: dict[str, Any], shared: NDArray[np.uint8]) -> None:
         """Run one kernel on the arrays in the shared file, as the request says."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .. import activations as a
@@ -135,7 +136,7 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
     "selection and creation": {
         "gather": selection.gather, "take_along_dim": m.take_along_dim,
         "index_select": f.index_select, "embedding": layers.embedding, "one_hot": m.one_hot,
-        "__getitem__": indexing.getitem, "zeros_like": f.zeros_like, "ones_like": f.ones_like,
+        "__getitem__": partial(indexing.getitem, ints_first=True), "zeros_like": f.zeros_like, "ones_like": f.ones_like,
         "full_like": f.filled_like, "empty_like": f.zeros_like,
         "rand_like": f.drawn_like(random.rand_like, "rand_like"),
         "randn_like": f.drawn_like(random.randn_like, "randn_like"),

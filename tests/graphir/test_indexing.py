@@ -141,3 +141,17 @@ def test_errors(fn: Any, kind: type[Exception], message: str, hint: str) -> None
     assert message in error.message
     assert hint in (error.hint or "")
     assert error.location.line == fn.__code__.co_firstlineno
+
+
+TORCHS: list[Any] = [
+    (0, slice(None), J), (slice(None), 1, J), (J % 2, 0, J), (J % 2, slice(None), J),
+    (1, slice(None), GRID), (J % 2, 3), (0, J, slice(1, 3)), (0, None, J), (J % 2, None, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("index", TORCHS, ids=repr)
+def test_ints_pick_first_in_torch(index: tuple[Any, ...]) -> None:
+    x = torch.from_numpy(X)
+    given = tuple(torch.from_numpy(i) if isinstance(i, np.ndarray) else i for i in index)
+    (got,) = evaluate(trace(lambda x: x[given], (x,)).graph, [x])
+    np.testing.assert_array_equal(got, x[given].numpy())
