@@ -15,7 +15,7 @@ from graphir.sizes import Dim
 
 from .axes import AxisMap
 from .blocks import Blocks, Walk
-from .machine import Machine
+from .machine import Machine, Precision
 from .program import Binding, Buffer
 from .tile import (
     Accumulator,
@@ -79,7 +79,9 @@ class Lowering:
         machine: Machine,
         names: Mapping[Node, str],
         order: Buffer | None,
+        precision: Precision,
     ) -> None:
+        self.precision = precision
         self.name, self.walk, self.map, self.stored = name, walk, axes, stored
         self.machine, self.names, self.order = machine, names, order
         self.nodes = list(nodes)
@@ -349,7 +351,8 @@ class Lowering:
         kept = [x.id for t in (a, b) for x in t.axes if x not in reduced]
         out = self._tile(node, self._axes(kept), node.dtype)
         into = self._accumulator(node, out)
-        self._emit(inner, Contract(out, a, b, reduced, self._fits_dot(a, b, reduced), into))
+        dot = self._fits_dot(a, b, reduced)
+        self._emit(inner, Contract(out, a, b, reduced, dot, into, self.precision))
         return out
 
     def _fits_dot(self, a: Tile, b: Tile, reduced: tuple[Axis, ...]) -> bool:

@@ -22,7 +22,7 @@ from .bindings import Bindings, Slot, identifier
 from .blocks import Walk, held, makes_products, unheld
 from .hoist import hoist
 from .lower import ALIASES, Lowering, Section
-from .machine import Machine
+from .machine import Machine, Precision
 from .prepare import prepare, split_sums
 from .program import (
     BATCH,
@@ -41,8 +41,18 @@ from .views import view
 _CHEAP = (Kind.ELEMENTWISE, Kind.MOVEMENT, Kind.SOURCE)
 
 
-def plan(graph: Graph, *, name: str, machine: Machine, loop: BatchLoop | None = None) -> Program:
+def plan(
+    graph: Graph,
+    *,
+    name: str,
+    machine: Machine,
+    loop: BatchLoop | None = None,
+    precision: Precision = "highest",
+) -> Program:
     """Schedule `graph` (simplified) for `machine`, inside the batch loop if there is one.
+
+    Args:
+        precision: of products of float32 on a matrix unit.
 
     Raises:
         BackendError: where a node fits no kernel of this machine.
@@ -56,7 +66,7 @@ def plan(graph: Graph, *, name: str, machine: Machine, loop: BatchLoop | None = 
             graph = split_sums(hoisted, machine)
             axes = name_axes(graph)
             stream = choose_stream(graph, axes)
-    return _Scheduler(graph, axes, stream, name, machine, loop).run()
+    return _Scheduler(graph, axes, stream, name, machine, loop, precision).run()
 
 
 def choose_stream(graph: Graph, axes: AxisMap) -> int | None:
@@ -95,7 +105,9 @@ class _Scheduler:
         name: str,
         machine: Machine,
         loop: BatchLoop | None,
+        precision: Precision,
     ) -> None:
+        self.precision = precision
         self.graph, self.axes, self.stream = graph, axes, stream
         self.name, self.machine, self.loop = name, machine, loop
         self.decisions: list[Decision] = []
@@ -432,6 +444,7 @@ class _Scheduler:
             self.machine,
             self.memory.names,
             self.memory.order,
+            self.precision,
         )
         made: dict[Node, Buffer] = {}
         for node, buffers in writes.items():

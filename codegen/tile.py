@@ -16,6 +16,8 @@ from graphir.dtypes import DType
 from graphir.graph import Node
 from graphir.sizes import Size
 
+from .machine import Precision
+
 
 class AxisRole(Enum):
     """How a kernel walks an axis."""
@@ -151,7 +153,8 @@ class Reduce:
 
 @dataclass(frozen=True, eq=False)
 class Contract:
-    """Sum of products along `axes`; `dot` says that the matrix unit does it."""
+    """Sum of products along `axes`; `dot` says that the matrix unit does it, `precision` how
+    exactly where the operands are float32."""
 
     out: Tile
     a: Tile
@@ -159,6 +162,7 @@ class Contract:
     axes: tuple[Axis, ...]
     dot: bool
     into: Accumulator | None = None
+    precision: Precision = "highest"
 
 
 @dataclass(frozen=True, eq=False)

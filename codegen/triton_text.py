@@ -20,7 +20,7 @@ from .program import (
     TritonModule,
 )
 from .random_text import TRITON_RANDOM
-from .spelling import TRITON_ABBREVIATIONS, TRITON_TYPES, bare, spell_triton
+from .spelling import TRITON_ABBREVIATIONS, TRITON_TYPES, bare, spell_dot, spell_triton
 from .tile import (
     Accumulator,
     Address,
@@ -283,7 +283,12 @@ class _KernelPrinter:
         (summed,) = s.axes
         x = left.name if left.axes[1] is summed else f"tl.trans({left.name})"
         y = right.name if right.axes[0] is summed else f"tl.trans({right.name})"
-        return self._define(s.out, f'tl.dot({x}, {y}, input_precision="ieee")', s.into)
+        chip = self.program.machine.chip
+        assert chip is not None, "a matrix unit belongs to a chip"
+        # A product adds to its accumulator by itself.
+        acc = s.into.tile.name if s.into is not None else None
+        product = spell_dot(x, y, s.a.dtype, s.precision, chip, acc)
+        return f"{acc or s.out.name} = {product}"
 
     def _pointer(self, address: Address, axes: tuple[Axis, ...]) -> str:
         parts = [f"{address.buffer}_ptr"]
