@@ -127,7 +127,7 @@ def chip_of(backend: str, arch: int | str) -> Chip:
 def gpu(chip: Chip) -> Machine:
     """A GPU's programs: weights and accumulators live in registers and shared memory."""
     # With more rows a block, products at float32 accuracy spill: 64 rows of 64 on sm_90 did.
-    return Machine("triton", True, 1 << 14, 1 << 15, 1 << 11, 1 << 13, (16, 256), 16, 0, chip)
+    return Machine("triton", True, 1 << 14, 1 << 15, 1 << 11, 1 << 13, (16, 1024), 16, 0, chip)
 
 
 # Where a kernel is only read, or interpreted.

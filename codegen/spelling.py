@@ -237,6 +237,8 @@ def spell_dot(
     if how == "bf16":
         x, y, how = f"{x}.to(tl.bfloat16)", f"{y}.to(tl.bfloat16)", None
     named = "" if how is None else f', input_precision="{how}"'
+    if acc and dtype.name == "float64":
+        named += ", out_dtype=tl.float64"
     if dtype.name in names:
         return f"tl.dot({x}, {y}{', ' + acc if acc else ''}{named})"
     product = f"tl.dot({x}, {y}).to({TRITON_TYPES[dtype.name]})"

@@ -25,6 +25,7 @@ class AxisRole(Enum):
     STREAM = "stream"  # a loop over blocks; its accumulators are combined across programs
     GRID = "grid"  # one program a block
     TILE = "tile"  # held whole
+    CHUNK = "chunk"  # a loop of its own within each part of the kernel, over blocks
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class Axis:
             return self.size != self.block
         return not (isinstance(self.size, int) and self.size % self.block == 0)
 
+    @property
+    def blocks(self) -> int:
+        """How many blocks an axis of known size has."""
+        assert isinstance(self.size, int)
+        return -(-self.size // self.block)
+
 
 @dataclass(frozen=True, eq=False)
 class Tile:
@@ -57,11 +64,16 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class Accumulator:
-    """What the stream's blocks are joined into, from the combiner's identity on."""
+    """What blocks are joined into, from the combiner's identity on.
+
+    Where `tile` lies along a chunk axis the stream's blocks are joined into `pieces`, one a chunk,
+    and `tile` is what an epilogue's loop over the chunks reads.
+    """
 
     tile: Tile
     op: str
     identity: float | int | bool
+    pieces: tuple[Tile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,6 +186,46 @@ class Store:
     axes: tuple[Axis, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """Statements of a part that are run once a block of a chunk axis.
+
+    Attributes:
+        part: "preamble", "body" or "epilogue".
+        start, stop: which of the part's statements, as in a slice.
+        axis: whose blocks are walked.
+        accumulators: what the blocks are joined into; complete after the loop.
+        unrolled: one copy of the statements a block, since each block has accumulators of the
+            stream of its own, and those lie in registers.
+    """
+
+    part: str
+    start: int
+    stop: int
+    axis: Axis
+    accumulators: tuple[Accumulator, ...]
+    unrolled: bool
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a kernel is compiled: none of it changes what is computed.
+
+    Attributes:
+        warps: of a program.
+        stages: how many blocks of the innermost loop with loads are in flight.
+        hoists: whether what stays the same in the stream's loop may be computed before it, which
+            takes registers for all of the loop.
+    """
+
+    warps: int = 4
+    stages: int = 2
+    hoists: bool = True
+
+
+USUAL = Tuning()
+
+
 Statement: TypeAlias = Load | Fill | SizeOf | Position | Map | Mask | Reduce | Contract | Store
 
 
@@ -188,6 +240,9 @@ class TileKernel:
         accumulators: in the order in which programs combine them.
         buffers: names of the buffers that it reads or writes, in the program's order.
         nodes: the graph's nodes that it computes.
+        loops: over chunks, in the order of the parts and of their statements.
+        tuning: for a GPU's compiler.
+        choice, choices: the number of this choice of blocks, and how many there were.
     """
 
     name: str
@@ -198,6 +253,10 @@ class TileKernel:
     accumulators: tuple[Accumulator, ...]
     buffers: tuple[str, ...]
     nodes: tuple[Node, ...] = field(repr=False, default=())
+    loops: tuple[Loop, ...] = ()
+    tuning: Tuning = USUAL
+    choice: int = 0
+    choices: int = 1
 
     @property
     def stream(self) -> Axis | None:

@@ -29,6 +29,7 @@ from .tile import (
     Contract,
     Fill,
     Load,
+    Loop,
     Map,
     Mask,
     Position,
@@ -38,6 +39,7 @@ from .tile import (
     Store,
     Tile,
     TileKernel,
+    operands,
 )
 
 _HEADER = """import triton
@@ -97,7 +99,7 @@ class _KernelPrinter:
         if self.split and kernel.accumulators:
             programs = Dim.symbol(PROGRAMS)
             for acc in kernel.accumulators:
-                elements = _elements(acc.tile.axes)
+                elements = _held(acc.tile.axes)
                 self.scratch.append(
                     Buffer(
                         f"{kernel.name}_{acc.tile.name}_parts",
@@ -108,6 +110,7 @@ class _KernelPrinter:
                 )
             self.scratch.append(Buffer(f"{kernel.name}_ticket", _INT32, (1,), Role.ZEROED))
         self.size_names = list(program.sizes)
+        self.piece: int | None = None  # of an unrolled loop over chunks
 
     def launch(self) -> Launch:
         """How the kernel is called."""
@@ -118,13 +121,12 @@ class _KernelPrinter:
         grid: tuple[tuple[Size, int], ...] = tuple((a.size, a.block) for a in self.kernel.grid)
         if not grid:
             grid = ((Dim.symbol(PROGRAMS) if self.split else 1, 1),)
-        widest = max((_elements(t.axes) for t in _tiles(self.kernel)), default=1)
         return Launch(
             self.kernel.name,
             (*(b.name for b in buffers), *scalars),
             grid,
-            num_warps=8 if widest >= 4096 else 4,
-            num_stages=2,
+            num_warps=self.kernel.tuning.warps,
+            num_stages=self.kernel.tuning.stages,
             signature=signature,
         )
 
@@ -180,21 +182,22 @@ class _KernelPrinter:
 
     def _step(self) -> None:
         kernel = self.kernel
-        self._statements(kernel.preamble)
+        self._part("preamble", kernel.preamble)
         for acc in kernel.accumulators:
-            self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}", acc.tile.node)
+            for tile in acc.pieces or (acc.tile,):
+                self._line(f"{tile.name} = {_full(tile, acc.identity)}", tile.node)
         stream = kernel.stream
         if stream is not None:
             size = _size(stream.size)
+            # Only innermost loops are pipelined.
+            stages = 1 if any(x.part == "body" for x in kernel.loops) else kernel.tuning.stages
+            bounds = f"0, {size}, {stream.block}"
             if self.split:
-                self._line(
-                    f"for block in range(pid * {stream.block}, {size}, programs * {stream.block}):"
-                )
-            else:
-                self._line(f"for block in range(0, {size}, {stream.block}):")
+                bounds = f"pid * {stream.block}, {size}, programs * {stream.block}"
+            self._line(f"for block in {_range(bounds, stages, kernel.tuning.hoists)}:")
             self.depth += 1
             self._line(f"{stream.name} = tl.cast(block, tl.int64) + tl.arange(0, {stream.block})")
-            self._statements(kernel.body)
+            self._part("body", kernel.body)
             self.depth -= 1
         if not kernel.epilogue:
             return
@@ -203,30 +206,70 @@ class _KernelPrinter:
         elif self.split:
             self._line("if pid == 0:")
         self.depth += self.split
-        self._statements(kernel.epilogue)
+        self._part("epilogue", kernel.epilogue)
         self.depth -= self.split
+
+    def _part(self, part: str, statements: Sequence[Statement]) -> None:
+        done = 0
+        for loop in self.kernel.loops:
+            if loop.part == part:
+                self._statements(statements[done : loop.start])
+                self._loop(loop, statements[loop.start : loop.stop])
+                done = loop.stop
+        self._statements(statements[done:])
+
+    def _loop(self, loop: Loop, statements: Sequence[Statement]) -> None:
+        axis = loop.axis
+        for acc in loop.accumulators:
+            self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}", acc.tile.node)
+        if loop.unrolled:
+            for piece in range(axis.blocks):
+                self.piece = piece
+                start = f"{piece * axis.block} + " if piece else ""
+                self._line(f"{axis.name} = {start}tl.arange(0, {axis.block})")
+                self._statements(statements)
+            self.piece = None
+            return
+        stages = self.kernel.tuning.stages if loop.part == "body" else 1
+        self._line(f"for chunk in {_range(f'0, {axis.size}, {axis.block}', stages)}:")
+        self.depth += 1
+        self._line(f"{axis.name} = chunk + tl.arange(0, {axis.block})")
+        if loop.part == "epilogue":
+            read = {t for s in statements for t in operands(s)}
+            self._join_parts([a for a in self.kernel.accumulators if a.pieces and a.tile in read])
+        self._statements(statements)
+        self.depth -= 1
 
     def _combine(self, accumulators: Sequence[Accumulator]) -> None:
         """The last program to arrive joins the partial results in the programs' order."""
-        parts = dict(zip(accumulators, self.scratch, strict=False))
-        for acc, buffer in parts.items():
-            place = f"pid * {_elements(acc.tile.axes)}{_flat(acc.tile.axes)}"
-            self._line(f"tl.store({buffer.name}_ptr + {place}, {acc.tile.name})")
+        for acc in accumulators:
+            for piece, tile in enumerate(acc.pieces or (acc.tile,)):
+                place = f"pid * {_held(tile.axes)}{_flat(tile.axes, piece)}"
+                self._line(f"tl.store({self._parts_of(acc)} + {place}, {tile.name})")
         ticket = f"{self.scratch[-1].name}_ptr"
         self._line("tl.debug_barrier()")
         self._line(f'ticket = tl.atomic_add({ticket}, 1, sem="acq_rel")')
         self._line("if ticket == programs - 1:")
         self.depth += 1
         self._line(f"tl.store({ticket}, 0)")
+        self._join_parts([acc for acc in accumulators if not acc.pieces])
+        self.depth -= 1
+
+    def _join_parts(self, accumulators: Sequence[Accumulator]) -> None:
+        if not accumulators:
+            return
         for acc in accumulators:
             self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}", acc.tile.node)
         self._line("for part in range(0, programs):")
         self.depth += 1
-        for acc, buffer in parts.items():
-            place = f"part * {_elements(acc.tile.axes)}{_flat(acc.tile.axes)}"
-            joined = _join(acc, f"tl.load({buffer.name}_ptr + {place})")
+        for acc in accumulators:
+            place = f"part * {_held(acc.tile.axes)}{_flat(acc.tile.axes)}"
+            joined = _join(acc, acc.tile.name, f"tl.load({self._parts_of(acc)} + {place})")
             self._line(f"{acc.tile.name} = {joined}")
-        self.depth -= 2
+        self.depth -= 1
+
+    def _parts_of(self, acc: Accumulator) -> str:
+        return f"{self.scratch[self.kernel.accumulators.index(acc)].name}_ptr"
 
     # -- statements -------------------------------------------------------------------------
 
@@ -237,11 +280,11 @@ class _KernelPrinter:
     def _statement(self, s: Statement) -> str:
         match s:
             case Load(out=out, address=address):
-                mask = _mask(out.axes, address, out.axes)
+                mask = self._mask(address, out.axes)
                 guard = f", mask={mask}, other=0" if mask else ""
                 return f"{out.name} = tl.load({self._pointer(address, out.axes)}{guard})"
             case Store(value=value, address=address, axes=axes):
-                mask = _mask(axes, address, axes)
+                mask = self._mask(address, axes)
                 guard = f", mask={mask}" if mask else ""
                 return f"tl.store({self._pointer(address, axes)}, {value.name}{guard})"
             case Fill(out=out, value=value):
@@ -257,7 +300,9 @@ class _KernelPrinter:
                 text = bare(spell_triton(op, out.dtype, args[-1].dtype, *spread))
                 return f"{out.name} = {text}"
             case Mask(out=out, source=source, axes=axes, value=value):
-                inside = " & ".join(_inside(a, out.axes) for a in axes)
+                inside = " & ".join(_inside(a, out.axes) for a in axes if self._ragged(a))
+                if not inside:
+                    return f"{out.name} = {source.name}"
                 return f"{out.name} = tl.where({inside}, {source.name}, {_literal(value)})"
             case Reduce(out=out, source=source, axes=axes, op=op, into=into):
                 text = source.name
@@ -270,7 +315,21 @@ class _KernelPrinter:
     def _define(self, out: Tile, text: str, into: Accumulator | None) -> str:
         if into is None:
             return f"{out.name} = {text}"
-        return f"{out.name} = {_join(into, text)}"
+        name = self._joined(into)
+        return f"{name} = {_join(into, name, text)}"
+
+    def _joined(self, acc: Accumulator) -> str:
+        return acc.pieces[self.piece or 0].name if acc.pieces else acc.tile.name
+
+    def _ragged(self, axis: Axis) -> bool:
+        """Whether a block may hold positions beyond the axis' end."""
+        if self.piece is not None and axis.role is AxisRole.CHUNK:
+            return axis.ragged and self.piece == axis.blocks - 1
+        return axis.ragged
+
+    def _mask(self, address: Address, axes: tuple[Axis, ...]) -> str:
+        conditions = [_inside(a, axes) for a in axes if self._ragged(a)]
+        return " & ".join(conditions + _landing(address, axes))
 
     def _contract(self, s: Contract) -> str:
         if not s.dot:
@@ -286,7 +345,7 @@ class _KernelPrinter:
         chip = self.program.machine.chip
         assert chip is not None, "a matrix unit belongs to a chip"
         # A product adds to its accumulator by itself.
-        acc = s.into.tile.name if s.into is not None else None
+        acc = self._joined(s.into) if s.into is not None else None
         product = spell_dot(x, y, s.a.dtype, s.precision, chip, acc)
         return f"{acc or s.out.name} = {product}"
 
@@ -309,17 +368,6 @@ class _KernelPrinter:
 
 
 _INT32 = DType("int32", "i32", "i", 4)
-
-
-def _tiles(kernel: TileKernel) -> list[Tile]:
-    return [s.out for s in kernel.statements() if not isinstance(s, Store)]
-
-
-def _elements(axes: Sequence[Axis]) -> int:
-    total = 1
-    for axis in axes:
-        total *= axis.block
-    return total
 
 
 def _size(size: Size) -> str:
@@ -356,8 +404,9 @@ def _inside(axis: Axis, axes: tuple[Axis, ...]) -> str:
     return f"({_spread(axis.name, (axis,), axes)} < {_size(axis.size)})"
 
 
-def _mask(ragged: Sequence[Axis], address: Address, axes: tuple[Axis, ...]) -> str:
-    conditions = [_inside(a, axes) for a in ragged if a.ragged]
+def _landing(address: Address, axes: tuple[Axis, ...]) -> list[str]:
+    """Where the positions of an address land on an element."""
+    conditions = []
     for term in address.terms:
         if term.length is not None:
             assert term.axis is not None
@@ -366,7 +415,7 @@ def _mask(ragged: Sequence[Axis], address: Address, axes: tuple[Axis, ...]) -> s
                 conditions.append(f"({place} % {abs(term.step)} == 0)")
             conditions.append(f"({place} // {term.step} >= 0)")
             conditions.append(f"({place} // {term.step} < {_size(term.length)})")
-    return " & ".join(conditions)
+    return conditions
 
 
 def _reduced(op: str, dtype: DType, text: str, axis: int) -> str:
@@ -375,17 +424,34 @@ def _reduced(op: str, dtype: DType, text: str, axis: int) -> str:
     return f"{_REDUCERS[op]}({text}, {axis})"
 
 
-def _join(acc: Accumulator, text: str) -> str:
+def _join(acc: Accumulator, name: str, text: str) -> str:
     dtype = acc.tile.dtype
-    return bare(spell_triton(acc.op, dtype, dtype, acc.tile.name, text))
+    return bare(spell_triton(acc.op, dtype, dtype, name, text))
 
 
-def _flat(axes: tuple[Axis, ...]) -> str:
+def _held(axes: Sequence[Axis]) -> int:
+    """Elements of a partial result, with all chunks."""
+    total = 1
+    for axis in axes:
+        total *= axis.block * (axis.blocks if axis.role is AxisRole.CHUNK else 1)
+    return total
+
+
+def _flat(axes: tuple[Axis, ...], piece: int | None = None) -> str:
     """The place of each element of a tile in its partial result, as summands."""
     text = ""
     stride = 1
     for axis in reversed(axes):
-        place = _spread(f"tl.arange(0, {axis.block})", (axis,), axes)
+        place = f"tl.arange(0, {axis.block})"
+        if axis.role is AxisRole.CHUNK:
+            place = axis.name if piece is None else f"({piece * axis.block} + {place})"
+        place = _spread(place, (axis,), axes)
         text = f" + {place}" + (f" * {stride}" if stride != 1 else "") + text
-        stride *= axis.block
+        stride *= _held((axis,))
     return text
+
+
+def _range(bounds: str, stages: int = 1, hoists: bool = True) -> str:
+    options = f", num_stages={stages}" if stages > 1 else ""
+    options += "" if hoists else ", disable_licm=True"
+    return f"tl.range({bounds}{options})" if options else f"range({bounds})"

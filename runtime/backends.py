@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -170,10 +170,20 @@ class Build:
         from .devices import machine_of
 
         with timed("schedule for triton", self.name):
-            program = plan(
-                self.graph, name=self.name, machine=machine_of(self.device), loop=self.loop,
-                precision=self.precision,
-            )  # fmt: skip
+            machine = machine_of(self.device)
+
+            def planned(choices: Mapping[str, int]) -> Program:
+                return plan(
+                    self.graph, name=self.name, machine=machine, loop=self.loop,
+                    precision=self.precision, choices=choices,
+                )  # fmt: skip
+
+            if self.backend == "triton" and machine.chip is not None:
+                from .fitting import fitted_program
+
+                program = fitted_program(planned, machine.chip)
+            else:
+                program = planned({})
         log_program(program)
         return program
 

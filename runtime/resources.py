@@ -112,7 +112,8 @@ def compile_report(
             registers = _field(text, "vgpr_count")
             stack = _field(text, "private_segment_fixed_size")
             static = _field(text, "group_segment_fixed_size")
-            spill = 4 * (_field(text, "vgpr_spill_count") + _field(text, "sgpr_spill_count"))
+            # Scalar registers spill into lanes of vector registers, not to memory.
+            spill = 4 * _field(text, "vgpr_spill_count")
     return ResourceReport(
         target=target,
         registers=registers,
