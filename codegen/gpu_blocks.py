@@ -21,6 +21,9 @@ _MOST = 8  # choices of one kernel
 _MOST_PIECES = 8  # copies of an unrolled loop
 _CHUNK = 32  # of an axis that a product of matrices sums over
 _LONG_CHUNK = 256  # where there is no product
+_PRODUCT_BLOCKS = ((128, 128, 8), (128, 64, 8), (64, 64, 4), (32, 64, 4), (32, 32, 4))
+_GROUP = 8
+_MANY = 1 << 10  # blocks of an axis whose size is known when the kernel runs
 _TILE = 8192  # elements of a block of rows that nothing uses twice: they hide memory's latency
 _SHARED_OUT = 2048  # elements of a tile where programs share out its axes, without a product
 
@@ -31,11 +34,13 @@ def choices(uses: Uses, sizes: Mapping[int, Size], machine: Machine) -> list[Cho
     assert chip is not None
     whole = {a: _whole(uses, a, sizes[a], machine) for a in uses.order if a != uses.walk.stream}
     if uses.walk.grid:
+        if uses.dots and len(uses.walk.grid) == 2 and uses.walk.stream in uses.order:
+            return _products(uses, whole, sizes, chip)
         return [_shared_out(uses, whole, sizes, machine)]
     if uses.walk.stream not in uses.order:
         return [Choice(whole, tuning=Tuning(_warps(uses.widest(whole, uses.tiles))))]
     found = list(_streamed(uses, whole, sizes, machine))
-    fitting = [c for c in found if _shared_bytes(c, uses) <= chip.shared_bytes]
+    fitting = [c for c in found if _shared_bytes(c, uses, chip) <= chip.shared_bytes]
     return sorted(fitting or found, key=lambda c: _rank(c, uses, whole, chip))[:_MOST]
 
 
@@ -115,11 +120,9 @@ def _pressure(choice: Choice, uses: Uses, whole: Mapping[int, int], chip: Chip) 
     this is no count of registers."""
     threads = chip.warp * choice.tuning.warps
     kept = sum(prod(whole.get(a, 1) for a in t) for t in uses.joined) / threads
-    # An exact product of float32 takes each operand in two parts, but on AMD.
-    parts = 2 if chip.dots[0] == "tf32x3" else 1
     operands = max(_operands(choice, uses, dot) for dot in uses.dots)
     scale = uses.itemsize / 4
-    return scale * (parts * operands + 3 * kept) + 4 * _block(choice, uses) / threads
+    return scale * (_parts(chip) * operands + 3 * kept) + 4 * _block(choice, uses) / threads
 
 
 def _operands(choice: Choice, uses: Uses, dot: Dot) -> float:
@@ -132,6 +135,11 @@ def _operands(choice: Choice, uses: Uses, dot: Dot) -> float:
     return extent[summed] * (16 + columns) / 32
 
 
+def _parts(chip: Chip) -> int:
+    """In how many parts an exact product of float32 takes an operand: AMD's takes it whole."""
+    return 2 if chip.dots[0] == "tf32x3" else 1
+
+
 def _allowed(chip: Chip, warps: int) -> int:
     """The pressure under which nothing had to go to memory."""
     if chip.backend == "hip":
@@ -140,8 +148,10 @@ def _allowed(chip: Chip, warps: int) -> int:
     return 418 if chip.arch in (90, 100) else 275
 
 
-def _shared_bytes(choice: Choice, uses: Uses) -> int:
+def _shared_bytes(choice: Choice, uses: Uses, chip: Chip) -> int:
     """Blocks in flight, and a product's operands on their way to the matrix unit."""
+    if chip.backend == "hip" and not uses.dots:
+        return 0  # they are in flight to registers
     stream = _stream(uses)
     block = uses.widest(choice.extent, (t for t in uses.tiles if stream in t))
     operands = max(
@@ -177,3 +187,30 @@ def _shared_out(
         while extent[stream] < most and 2 * extent[stream] * along <= _TILE:
             extent[stream] *= 2
     return Choice(extent, tuning=Tuning(_warps(uses.widest(extent, held)), 3))
+
+
+def _products(
+    uses: Uses, whole: Mapping[int, int], sizes: Mapping[int, Size], chip: Chip
+) -> list[Choice]:
+    """Blocks of a product of large matrices: large ones read less, small ones keep all
+    multiprocessors busy."""
+    stream = _stream(uses)
+    first, second = uses.walk.grid
+    found = []
+    for rows, columns, warps in _PRODUCT_BLOCKS:
+        extent = {**whole, stream: _CHUNK}
+        for a, most in ((first, rows), (second, columns)):
+            extent[a] = most if isinstance(sizes[a], Dim) else min(most, whole[a])
+        found.append(Choice(extent, tuning=Tuning(warps, 3, group=_GROUP)))
+
+    def rank(choice: Choice) -> tuple[float, ...]:
+        programs = 1.0
+        for a in uses.walk.grid:
+            size = sizes[a]
+            programs *= _MANY if isinstance(size, Dim) else size / choice.extent[a]
+        idle = max(0.0, chip.processors - programs)
+        area = choice.extent[first] * choice.extent[second] * uses.itemsize // 4
+        over = max(0, area * _parts(chip) - 128 * 128)
+        return (over, round(idle / chip.processors, 1), -area)
+
+    return sorted(found, key=rank)

@@ -49,6 +49,7 @@ tl triton libdevice pid programs rows batch first last step start steps block ba
 exp log sin cos tan sqrt pow tanh order n m sizes buffers kept scratch begin end call
 final part reduce_maximum reduce_minimum reduce_mul multiply
 random_words random_bits
+chunk ticket
 """
 _LAST = 1 << 30  # after every loop over chunks
 # Words of either target, and names that the printers give to what is not a tile.
@@ -105,6 +106,7 @@ class Lowering:
         sizes = {n for s in axes.size.values() if isinstance(s, Dim) for n in s.names}
         named = [*self.axes.values(), *([self.blocks.wide] if self.blocks.wide else [])]
         self.taken = set(RESERVED) | sizes | {a.name for a in named}
+        self.taken |= {f"{a.name}_block" for a in named}
 
     # -- tiles ------------------------------------------------------------------------------
 

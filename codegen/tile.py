@@ -216,11 +216,14 @@ class Tuning:
         stages: how many blocks of the innermost loop with loads are in flight.
         hoists: whether what stays the same in the stream's loop may be computed before it, which
             takes registers for all of the loop.
+        group: with two shared axes, how many blocks of the first are walked together, so that
+            programs that run together share rows and columns in the cache; 0 for no such order.
     """
 
     warps: int = 4
     stages: int = 2
     hoists: bool = True
+    group: int = 0
 
 
 USUAL = Tuning()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from graphir.dtypes import DType
 from graphir.graph import Node
@@ -156,11 +157,7 @@ class _KernelPrinter:
         self.depth = 0
         self._line("):")
         self.depth = 1
-        for dim, axis in enumerate(kernel.grid):
-            self._line(
-                f"{axis.name} = tl.program_id({dim}).to(tl.int64) * {axis.block} + "
-                f"tl.arange(0, {axis.block})"
-            )
+        self._shared_axes()
         if self.split:
             self._line("pid = tl.program_id(0)")
             self._line("programs = tl.num_programs(0)")
@@ -180,6 +177,23 @@ class _KernelPrinter:
             self.depth -= 1
         return "\n".join(self.lines) + "\n"
 
+    def _shared_axes(self) -> None:
+        """The places along the axes that programs share out."""
+        grid = self.kernel.grid
+        programs = [f"tl.program_id({dim})" for dim in range(len(grid))]
+        group = self.kernel.tuning.group
+        if group:
+            first, second = (f"{axis.name}_block" for axis in grid)
+            counts = "tl.num_programs(1), tl.num_programs(0)"
+            self._line(
+                f"{second}, {first} = tl.swizzle2d({programs[1]}, {programs[0]}, {counts}, {group})"
+            )
+            programs = [first, second]
+        for axis, program in zip(grid, programs, strict=True):
+            if isinstance(axis.size, Dim):
+                program += ".to(tl.int64)"
+            self._line(f"{axis.name} = {program} * {axis.block} + tl.arange(0, {axis.block})")
+
     def _step(self) -> None:
         kernel = self.kernel
         self._part("preamble", kernel.preamble)
@@ -196,7 +210,9 @@ class _KernelPrinter:
                 bounds = f"pid * {stream.block}, {size}, programs * {stream.block}"
             self._line(f"for block in {_range(bounds, stages, kernel.tuning.hoists)}:")
             self.depth += 1
-            self._line(f"{stream.name} = tl.cast(block, tl.int64) + tl.arange(0, {stream.block})")
+            # A number in the interpreter has no type.
+            start = "tl.cast(block, tl.int64)" if isinstance(stream.size, Dim) else "block"
+            self._line(f"{stream.name} = {start} + tl.arange(0, {stream.block})")
             self._part("body", kernel.body)
             self.depth -= 1
         if not kernel.epilogue:
@@ -351,6 +367,7 @@ class _KernelPrinter:
 
     def _pointer(self, address: Address, axes: tuple[Axis, ...]) -> str:
         parts = [f"{address.buffer}_ptr"]
+        long = _known_elements(self.program.buffer(address.buffer)) >= 1 << 31
         if address.offset != 0:
             parts.append(_size(address.offset))
         for term in address.terms:
@@ -359,6 +376,8 @@ class _KernelPrinter:
             else:
                 assert term.axis is not None
                 text = _spread(term.axis.name, (term.axis,), axes)
+                if long and isinstance(term.axis.size, int) and isinstance(term.stride, int):
+                    text = f"{text}.to(tl.int64)"
             if term.shift:
                 text = f"({text} - {term.shift})"
             if term.step != 1:
@@ -368,6 +387,11 @@ class _KernelPrinter:
 
 
 _INT32 = DType("int32", "i32", "i", 4)
+
+
+def _known_elements(buffer: Buffer) -> int:
+    """How far apart elements are at most along all axes of known size."""
+    return prod(size for size in buffer.shape if isinstance(size, int))
 
 
 def _size(size: Size) -> str:
