@@ -89,7 +89,7 @@ def train(
     task = Task.checked(loss, params, data, validation, batch_size, epochs, seed)
     if clip_value is not None or clip_norm is not None:
         optimizer = Clipped(optimizer, clip_value, clip_norm)
-    step = _compiled_step(task, optimizer, shuffle, backend, threads, precision)
+    step = compiled_step(task, optimizer, shuffle, backend, threads, precision)
     scored = _Validation(task, step.build) if validation is not None else None
     for sentence in step.traced.unused:
         warnings.warn(sentence, UserWarning, stacklevel=2)
@@ -111,7 +111,7 @@ def train(
     )  # fmt: skip
 
 
-def _compiled_step(
+def compiled_step(
     task: Task,
     optimizer: Optimizer,
     shuffle: bool,
