@@ -98,17 +98,17 @@ def rows_of(name: str, shuffle: bool, chip_name: str) -> list[Row]:
 
 def table(rows: Iterable[Row]) -> str:
     """The rows as text."""
-    lines = [
+    head = (
         f"{'kernel':24} {'rows':8} {'chip':7} {'choice':>6} {'warps':>5} {'regs':>4} {'spill':>5} "
         f"{'shared':>8} {'tensor':>6}  blocks; instructions"
-    ]
-    for r in rows:
-        lines.append(
-            f"{r.kernel:24} {r.rows:8} {r.chip:7} {f'{r.choice}/{r.choices}':>6} {r.warps:5} "
-            f"{r.registers:4} {r.spill_bytes:5} {r.shared_bytes / 1024:7.1f}K "
-            f"{r.tensor_columns:6}  {r.blocks}; {' '.join(r.instructions)}"
-        )
-    return "\n".join(lines) + "\n"
+    )
+    lines = (
+        f"{r.kernel:24} {r.rows:8} {r.chip:7} {f'{r.choice}/{r.choices}':>6} {r.warps:5} "
+        f"{r.registers:4} {r.spill_bytes:5} {r.shared_bytes / 1024:7.1f}K "
+        f"{r.tensor_columns:6}  {r.blocks}; {' '.join(r.instructions)}"
+        for r in rows
+    )
+    return "\n".join([head, *lines]) + "\n"
 
 
 def main() -> int:
