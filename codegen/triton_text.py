@@ -260,7 +260,7 @@ class _KernelPrinter:
         """The last program to arrive joins the partial results in the programs' order."""
         for acc in accumulators:
             for piece, tile in enumerate(acc.pieces or (acc.tile,)):
-                place = f"pid * {_held(tile.axes)}{_flat(tile.axes, piece)}"
+                place = _part("pid", tile.axes, piece)
                 self._line(f"tl.store({self._parts_of(acc)} + {place}, {tile.name})")
         ticket = f"{self.scratch[-1].name}_ptr"
         self._line("tl.debug_barrier()")
@@ -279,7 +279,7 @@ class _KernelPrinter:
         self._line("for part in range(0, programs):")
         self.depth += 1
         for acc in accumulators:
-            place = f"part * {_held(acc.tile.axes)}{_flat(acc.tile.axes)}"
+            place = _part("part", acc.tile.axes)
             joined = _join(acc, acc.tile.name, f"tl.load({self._parts_of(acc)} + {place})")
             self._line(f"{acc.tile.name} = {joined}")
         self.depth -= 1
@@ -319,7 +319,7 @@ class _KernelPrinter:
                 inside = " & ".join(_inside(a, out.axes) for a in axes if self._ragged(a))
                 if not inside:
                     return f"{out.name} = {source.name}"
-                return f"{out.name} = tl.where({inside}, {source.name}, {_literal(value)})"
+                return f"{out.name} = tl.where({bare(inside)}, {source.name}, {_literal(value)})"
             case Reduce(out=out, source=source, axes=axes, op=op, into=into):
                 text = source.name
                 for axis in sorted(axes, key=source.axes.index, reverse=True):
@@ -345,7 +345,8 @@ class _KernelPrinter:
 
     def _mask(self, address: Address, axes: tuple[Axis, ...]) -> str:
         conditions = [_inside(a, axes) for a in axes if self._ragged(a)]
-        return " & ".join(conditions + _landing(address, axes))
+        conditions += _landing(address, axes)
+        return bare(conditions[0]) if len(conditions) == 1 else " & ".join(conditions)
 
     def _contract(self, s: Contract) -> str:
         if not s.dot:
@@ -396,7 +397,7 @@ def _known_elements(buffer: Buffer) -> int:
 
 def _size(size: Size) -> str:
     plain = size >= 0 if isinstance(size, int) else size.is_symbol
-    return str(size) if plain else f"({size})"
+    return str(size) if plain else f"({str(size).replace('*', ' * ')})"
 
 
 def _literal(value: float | int | bool) -> str:
@@ -461,14 +462,22 @@ def _held(axes: Sequence[Axis]) -> int:
     return total
 
 
+def _part(number: str, axes: tuple[Axis, ...], piece: int | None = None) -> str:
+    """The places of a tile in the partial result of that number."""
+    held = _held(axes)
+    return (number if held == 1 else f"{number} * {held}") + _flat(axes, piece)
+
+
 def _flat(axes: tuple[Axis, ...], piece: int | None = None) -> str:
     """The place of each element of a tile in its partial result, as summands."""
     text = ""
     stride = 1
     for axis in reversed(axes):
-        place = f"tl.arange(0, {axis.block})"
-        if axis.role is AxisRole.CHUNK:
-            place = axis.name if piece is None else f"({piece * axis.block} + {place})"
+        place = axis.name
+        if axis.role is AxisRole.CHUNK and piece is not None:
+            start = f"{piece * axis.block} + " if piece else ""
+            place = f"{start}tl.arange(0, {axis.block})"
+            place = f"({place})" if piece else place
         place = _spread(place, (axis,), axes)
         text = f" + {place}" + (f" * {stride}" if stride != 1 else "") + text
         stride *= _held((axis,))
