@@ -17,7 +17,7 @@ DEMO_ARGS ?=
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo mnist bench test lint format clean
+.PHONY: help install demo mnist bench kernels test lint format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | \
@@ -34,6 +34,10 @@ mnist: $(STAMP)  ## train softmax regression on hand-written digits
 
 bench: $(VENV)/.bench  ## time graphir and its peers; BENCH_ARGS="--quick" ends within two minutes
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+kernels: $(STAMP)  ## compile every kernel for four GPUs, none of which is needed
+	$(BIN)/python -m benchmarks.kernels
+	GRAPHIR_ALL_KERNELS=1 $(BIN)/python -P -m pytest -n $(JOBS) -m targets $(PYTEST_ARGS)
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -P -m pytest -n $(JOBS) $(PYTEST_ARGS)

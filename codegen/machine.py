@@ -2,7 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from graphir.errors import BackendError
+
+KIB = 1024
+Precision = Literal["highest", "high", "medium"]
+PRECISIONS: tuple[Precision, ...] = ("highest", "high", "medium")
+"""How exactly float32 products are summed on a matrix unit, with torch's meaning: to float32's
+own accuracy, of operands rounded to 10 bits (tf32), or to 7 (bfloat16)."""
+
+
+def check_precision(precision: str) -> None:
+    """Raise BackendError for a name that is none of PRECISIONS."""
+    if precision not in PRECISIONS:
+        raise BackendError(
+            f"there is no precision {precision!r}", hint=f"use one of {', '.join(PRECISIONS)}"
+        )
+
+
+@dataclass(frozen=True)
+class Chip:
+    """What its maker says of a GPU.
+
+    Attributes:
+        backend, arch, warp: Triton's names for the target: "cuda" or "hip", the architecture,
+            threads of a warp.
+        processors: multiprocessors (compute units).
+        registers: of 32 bits, for all threads of a multiprocessor together.
+        thread_registers: the most that one thread can have.
+        shared_bytes: the most shared memory of one program.
+        tensor_columns: of tensor memory; 0 where there is none.
+        cache_bytes: of the last cache that all multiprocessors share.
+        bandwidth: of the memory, in bytes a second.
+        matrix_flops: of the matrix unit at "highest", in operations a second.
+        dots: how Triton names each of PRECISIONS for products of float32.
+    """
+
+    backend: str
+    arch: int | str
+    warp: int
+    processors: int
+    registers: int
+    thread_registers: int
+    shared_bytes: int
+    tensor_columns: int
+    cache_bytes: int
+    bandwidth: float
+    matrix_flops: float
+    dots: tuple[str, str, str]
+
+    @property
+    def name(self) -> str:
+        """As its maker calls it: sm_90, gfx942."""
+        return f"sm_{self.arch}" if self.backend == "cuda" else str(self.arch)
 
 
 @dataclass(frozen=True)
@@ -21,6 +75,7 @@ class Machine:
         block_rows: bounds of the stream block.
         dot_size: smallest extent for which a contraction uses the matrix unit; 0 for none.
         vector_bytes: of a vector register; 0 where the target's compiler sees to it.
+        chip: the GPU, if it is one.
     """
 
     name: str
@@ -32,12 +87,48 @@ class Machine:
     block_rows: tuple[int, int]
     dot_size: int
     vector_bytes: int
+    chip: Chip | None = None
 
 
 # A CPU core: a block of 64 rows or more keeps its tiles within L2; weights may be re-read from
 # L2/L3, so the limits are generous.
 CPU = Machine("c", False, 1 << 22, 1 << 23, 1 << 16, 1 << 10, (16, 256), 0, 64)
 
-# A GPU program: weights and accumulators live in registers and shared memory. With more rows a
-# block, products at float32 accuracy spill: 64 rows of 64 on sm_90 did, 32 did not.
-GPU = Machine("triton", True, 1 << 14, 1 << 15, 1 << 11, 1 << 13, (16, 256), 16, 0)
+_NVIDIA = ("tf32x3", "tf32", "bf16")
+# The matrix rate at "highest" is a third of tf32's on NVIDIA: each product takes three. AMD's
+# matrix unit multiplies float32 itself.
+SM_80 = Chip("cuda", 80, 32, 108, 1 << 16, 255, 163 * KIB, 0, 40 << 20, 2.0e12, 156e12 / 3, _NVIDIA)
+SM_90 = Chip(
+    "cuda", 90, 32, 132, 1 << 16, 255, 227 * KIB, 0, 50 << 20, 3.35e12, 494e12 / 3, _NVIDIA
+)
+SM_100 = Chip(
+    "cuda", 100, 32, 148, 1 << 16, 255, 227 * KIB, 512, 126 << 20, 8.0e12, 1100e12 / 3, _NVIDIA
+)
+GFX942 = Chip(
+    "hip", "gfx942", 64, 304, 1 << 17, 512, 64 * KIB, 0, 256 << 20, 5.3e12, 163e12,
+    ("ieee", "tf32", "bf16"),
+)  # fmt: skip
+CHIPS = {chip.name: chip for chip in (SM_80, SM_90, SM_100, GFX942)}
+
+
+def chip_of(backend: str, arch: int | str) -> Chip:
+    """The row of a chip; for one that has none, of a known one with the least that any has."""
+    for chip in CHIPS.values():
+        if (chip.backend, chip.arch) == (backend, arch):
+            return chip
+    if backend == "cuda":
+        return replace(SM_80, arch=arch, shared_bytes=99 * KIB)
+    warp = 64 if str(arch).startswith("gfx9") else 32
+    return replace(
+        GFX942, arch=arch, warp=warp, thread_registers=256, dots=("ieee", "ieee", "bf16")
+    )
+
+
+def gpu(chip: Chip) -> Machine:
+    """A GPU's programs: weights and accumulators live in registers and shared memory."""
+    # With more rows a block, products at float32 accuracy spill: 64 rows of 64 on sm_90 did.
+    return Machine("triton", True, 1 << 14, 1 << 15, 1 << 11, 1 << 13, (16, 1024), 16, 0, chip)
+
+
+# Where a kernel is only read, or interpreted.
+GPU = gpu(SM_90)

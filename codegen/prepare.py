@@ -11,8 +11,8 @@ from graphir.sizes import Dim
 from graphir.value import Value
 
 from .axes import in_memory
-from .blocks import unheld
 from .machine import Machine
+from .uses import unheld
 
 # A slice of a computed value along an axis up to this long is a masked sum in the tile; longer
 # ones go through memory.

@@ -19,10 +19,10 @@ from graphir.sizes import Dim, evaluate, numel
 
 from .axes import AxisMap, name_axes, varies
 from .bindings import Bindings, Slot, identifier
-from .blocks import Walk, held, makes_products, unheld
 from .hoist import hoist
-from .lower import ALIASES, Lowering, Section
-from .machine import Machine
+from .levels import Section
+from .lower import ALIASES, Lowering
+from .machine import Machine, Precision
 from .prepare import prepare, split_sums
 from .program import (
     BATCH,
@@ -35,14 +35,28 @@ from .program import (
     Role,
 )
 from .tile import TileKernel
+from .uses import Walk, held, makes_products, unheld
 from .verify import unsafe_updates, verify_program
 from .views import view
 
 _CHEAP = (Kind.ELEMENTWISE, Kind.MOVEMENT, Kind.SOURCE)
 
 
-def plan(graph: Graph, *, name: str, machine: Machine, loop: BatchLoop | None = None) -> Program:
+def plan(
+    graph: Graph,
+    *,
+    name: str,
+    machine: Machine,
+    loop: BatchLoop | None = None,
+    precision: Precision = "highest",
+    choices: Mapping[str, int] | None = None,
+) -> Program:
     """Schedule `graph` (simplified) for `machine`, inside the batch loop if there is one.
+
+    Args:
+        precision: of products of float32 on a matrix unit.
+        choices: for kernels by name, which of their choices of blocks to take; by default the
+            first.
 
     Raises:
         BackendError: where a node fits no kernel of this machine.
@@ -56,7 +70,7 @@ def plan(graph: Graph, *, name: str, machine: Machine, loop: BatchLoop | None = 
             graph = split_sums(hoisted, machine)
             axes = name_axes(graph)
             stream = choose_stream(graph, axes)
-    return _Scheduler(graph, axes, stream, name, machine, loop).run()
+    return _Scheduler(graph, axes, stream, name, machine, loop, precision, choices or {}).run()
 
 
 def choose_stream(graph: Graph, axes: AxisMap) -> int | None:
@@ -95,7 +109,10 @@ class _Scheduler:
         name: str,
         machine: Machine,
         loop: BatchLoop | None,
+        precision: Precision,
+        choices: Mapping[str, int],
     ) -> None:
+        self.precision, self.choices = precision, choices
         self.graph, self.axes, self.stream = graph, axes, stream
         self.name, self.machine, self.loop = name, machine, loop
         self.decisions: list[Decision] = []
@@ -422,8 +439,9 @@ class _Scheduler:
         self, attempt: _Attempt, writes: Mapping[Node, list[Buffer]], later: set[Node]
     ) -> tuple[Lowering, dict[Node, Buffer]]:
         """The kernel that writes these, and where later kernels find what they read."""
+        name = f"{identifier(self.name)}_{len(self.kernels)}"
         lowering = Lowering(
-            f"{identifier(self.name)}_{len(self.kernels)}",
+            name,
             attempt.walk,
             self._reachable(list(writes), attempt),
             list(writes),
@@ -432,6 +450,8 @@ class _Scheduler:
             self.machine,
             self.memory.names,
             self.memory.order,
+            self.precision,
+            self.choices.get(name, 0),
         )
         made: dict[Node, Buffer] = {}
         for node, buffers in writes.items():

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from graphir.dtypes import DType, float32
 
+from .machine import PRECISIONS, Chip, Precision
+
 
 @dataclass(frozen=True)
 class Spelling:
@@ -223,6 +225,24 @@ def spell_triton(op: str, out: DType, operand: DType, *args: str) -> str:
     if op == "cast" and out.kind == "b":
         return f"({args[0]} != 0)"
     return template.format(*args, type=TRITON_TYPES[out.name])
+
+
+def spell_dot(
+    x: str, y: str, dtype: DType, precision: Precision, chip: Chip, acc: str | None
+) -> str:
+    """Triton's product of two matrices of `dtype`, added to `acc` if there is one: of float32 as
+    exactly as `precision` says, of float64 exactly, of float16 exactly with sums in float32."""
+    names = {"float32": chip.dots[PRECISIONS.index(precision)], "float64": "ieee"}
+    how = names.get(dtype.name)
+    if how == "bf16":
+        x, y, how = f"{x}.to(tl.bfloat16)", f"{y}.to(tl.bfloat16)", None
+    named = "" if how is None else f', input_precision="{how}"'
+    if acc and dtype.name == "float64":
+        named += ", out_dtype=tl.float64"
+    if dtype.name in names:
+        return f"tl.dot({x}, {y}{', ' + acc if acc else ''}{named})"
+    product = f"tl.dot({x}, {y}).to({TRITON_TYPES[dtype.name]})"
+    return f"{acc} + {product}" if acc else product
 
 
 def bare(text: str) -> str:

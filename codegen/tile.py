@@ -16,6 +16,8 @@ from graphir.dtypes import DType
 from graphir.graph import Node
 from graphir.sizes import Size
 
+from .machine import Precision
+
 
 class AxisRole(Enum):
     """How a kernel walks an axis."""
@@ -23,6 +25,7 @@ class AxisRole(Enum):
     STREAM = "stream"  # a loop over blocks; its accumulators are combined across programs
     GRID = "grid"  # one program a block
     TILE = "tile"  # held whole
+    CHUNK = "chunk"  # a loop of its own within each part of the kernel, over blocks
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class Axis:
             return self.size != self.block
         return not (isinstance(self.size, int) and self.size % self.block == 0)
 
+    @property
+    def blocks(self) -> int:
+        """How many blocks an axis of known size has."""
+        assert isinstance(self.size, int)
+        return -(-self.size // self.block)
+
 
 @dataclass(frozen=True, eq=False)
 class Tile:
@@ -55,11 +64,16 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class Accumulator:
-    """What the stream's blocks are joined into, from the combiner's identity on."""
+    """What blocks are joined into, from the combiner's identity on.
+
+    Where `tile` lies along a chunk axis the stream's blocks are joined into `pieces`, one a chunk,
+    and `tile` is what an epilogue's loop over the chunks reads.
+    """
 
     tile: Tile
     op: str
     identity: float | int | bool
+    pieces: tuple[Tile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +165,8 @@ class Reduce:
 
 @dataclass(frozen=True, eq=False)
 class Contract:
-    """Sum of products along `axes`; `dot` says that the matrix unit does it."""
+    """Sum of products along `axes`; `dot` says that the matrix unit does it, `precision` how
+    exactly where the operands are float32."""
 
     out: Tile
     a: Tile
@@ -159,6 +174,7 @@ class Contract:
     axes: tuple[Axis, ...]
     dot: bool
     into: Accumulator | None = None
+    precision: Precision = "highest"
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +184,49 @@ class Store:
     value: Tile
     address: Address
     axes: tuple[Axis, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """Statements of a part that are run once a block of a chunk axis.
+
+    Attributes:
+        part: "preamble", "body" or "epilogue".
+        start, stop: which of the part's statements, as in a slice.
+        axis: whose blocks are walked.
+        accumulators: what the blocks are joined into; complete after the loop.
+        unrolled: one copy of the statements a block, since each block has accumulators of the
+            stream of its own, and those lie in registers.
+    """
+
+    part: str
+    start: int
+    stop: int
+    axis: Axis
+    accumulators: tuple[Accumulator, ...]
+    unrolled: bool
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a kernel is compiled: none of it changes what is computed.
+
+    Attributes:
+        warps: of a program.
+        stages: how many blocks of the innermost loop with loads are in flight.
+        hoists: whether what stays the same in the stream's loop may be computed before it, which
+            takes registers for all of the loop.
+        group: with two shared axes, how many blocks of the first are walked together, so that
+            programs that run together share rows and columns in the cache; 0 for no such order.
+    """
+
+    warps: int = 4
+    stages: int = 2
+    hoists: bool = True
+    group: int = 0
+
+
+USUAL = Tuning()
 
 
 Statement: TypeAlias = Load | Fill | SizeOf | Position | Map | Mask | Reduce | Contract | Store
@@ -184,6 +243,9 @@ class TileKernel:
         accumulators: in the order in which programs combine them.
         buffers: names of the buffers that it reads or writes, in the program's order.
         nodes: the graph's nodes that it computes.
+        loops: over chunks, in the order of the parts and of their statements.
+        tuning: for a GPU's compiler.
+        choice, choices: the number of this choice of blocks, and how many there were.
     """
 
     name: str
@@ -194,6 +256,10 @@ class TileKernel:
     accumulators: tuple[Accumulator, ...]
     buffers: tuple[str, ...]
     nodes: tuple[Node, ...] = field(repr=False, default=())
+    loops: tuple[Loop, ...] = ()
+    tuning: Tuning = USUAL
+    choice: int = 0
+    choices: int = 1
 
     @property
     def stream(self) -> Axis | None:

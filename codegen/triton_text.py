@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from graphir.dtypes import DType
 from graphir.graph import Node
@@ -20,7 +21,7 @@ from .program import (
     TritonModule,
 )
 from .random_text import TRITON_RANDOM
-from .spelling import TRITON_ABBREVIATIONS, TRITON_TYPES, bare, spell_triton
+from .spelling import TRITON_ABBREVIATIONS, TRITON_TYPES, bare, spell_dot, spell_triton
 from .tile import (
     Accumulator,
     Address,
@@ -29,6 +30,7 @@ from .tile import (
     Contract,
     Fill,
     Load,
+    Loop,
     Map,
     Mask,
     Position,
@@ -39,6 +41,7 @@ from .tile import (
     Term,
     Tile,
     TileKernel,
+    operands,
 )
 
 _HEADER = """import triton
@@ -98,7 +101,7 @@ class _KernelPrinter:
         if self.split and kernel.accumulators:
             programs = Dim.symbol(PROGRAMS)
             for acc in kernel.accumulators:
-                elements = _elements(acc.tile.axes)
+                elements = _held(acc.tile.axes)
                 self.scratch.append(
                     Buffer(
                         f"{kernel.name}_{acc.tile.name}_parts",
@@ -109,6 +112,7 @@ class _KernelPrinter:
                 )
             self.scratch.append(Buffer(f"{kernel.name}_ticket", _INT32, (1,), Role.ZEROED))
         self.size_names = list(program.sizes)
+        self.piece: int | None = None  # of an unrolled loop over chunks
 
     def launch(self) -> Launch:
         """How the kernel is called."""
@@ -119,13 +123,12 @@ class _KernelPrinter:
         grid: tuple[tuple[Size, int], ...] = tuple((a.size, a.block) for a in self.kernel.grid)
         if not grid:
             grid = ((Dim.symbol(PROGRAMS) if self.split else 1, 1),)
-        widest = max((_elements(t.axes) for t in _tiles(self.kernel)), default=1)
         return Launch(
             self.kernel.name,
             (*(b.name for b in buffers), *scalars),
             grid,
-            num_warps=8 if widest >= 4096 else 4,
-            num_stages=2,
+            num_warps=self.kernel.tuning.warps,
+            num_stages=self.kernel.tuning.stages,
             signature=signature,
         )
 
@@ -155,11 +158,7 @@ class _KernelPrinter:
         self.depth = 0
         self._line("):")
         self.depth = 1
-        for dim, axis in enumerate(kernel.grid):
-            self._line(
-                f"{axis.name} = tl.program_id({dim}).to(tl.int64) * {axis.block} + "
-                f"tl.arange(0, {axis.block})"
-            )
+        self._shared_axes()
         if self.split:
             self._line("pid = tl.program_id(0)")
             self._line("programs = tl.num_programs(0)")
@@ -179,23 +178,43 @@ class _KernelPrinter:
             self.depth -= 1
         return "\n".join(self.lines) + "\n"
 
+    def _shared_axes(self) -> None:
+        """The places along the axes that programs share out."""
+        grid = self.kernel.grid
+        programs = [f"tl.program_id({dim})" for dim in range(len(grid))]
+        group = self.kernel.tuning.group
+        if group:
+            first, second = (f"{axis.name}_block" for axis in grid)
+            counts = "tl.num_programs(1), tl.num_programs(0)"
+            self._line(
+                f"{second}, {first} = tl.swizzle2d({programs[1]}, {programs[0]}, {counts}, {group})"
+            )
+            programs = [first, second]
+        for axis, program in zip(grid, programs, strict=True):
+            if isinstance(axis.size, Dim):
+                program += ".to(tl.int64)"
+            self._line(f"{axis.name} = {program} * {axis.block} + tl.arange(0, {axis.block})")
+
     def _step(self) -> None:
         kernel = self.kernel
-        self._statements(kernel.preamble)
+        self._part("preamble", kernel.preamble)
         for acc in kernel.accumulators:
-            self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}", acc.tile.node)
+            for tile in acc.pieces or (acc.tile,):
+                self._line(f"{tile.name} = {_full(tile, acc.identity)}", tile.node)
         stream = kernel.stream
         if stream is not None:
             size = _size(stream.size)
+            # Only innermost loops are pipelined.
+            stages = 1 if any(x.part == "body" for x in kernel.loops) else kernel.tuning.stages
+            bounds = f"0, {size}, {stream.block}"
             if self.split:
-                self._line(
-                    f"for block in range(pid * {stream.block}, {size}, programs * {stream.block}):"
-                )
-            else:
-                self._line(f"for block in range(0, {size}, {stream.block}):")
+                bounds = f"pid * {stream.block}, {size}, programs * {stream.block}"
+            self._line(f"for block in {_range(bounds, stages, kernel.tuning.hoists)}:")
             self.depth += 1
-            self._line(f"{stream.name} = tl.cast(block, tl.int64) + tl.arange(0, {stream.block})")
-            self._statements(kernel.body)
+            # A number in the interpreter has no type.
+            start = "tl.cast(block, tl.int64)" if isinstance(stream.size, Dim) else "block"
+            self._line(f"{stream.name} = {start} + tl.arange(0, {stream.block})")
+            self._part("body", kernel.body)
             self.depth -= 1
         if not kernel.epilogue:
             return
@@ -204,30 +223,70 @@ class _KernelPrinter:
         elif self.split:
             self._line("if pid == 0:")
         self.depth += self.split
-        self._statements(kernel.epilogue)
+        self._part("epilogue", kernel.epilogue)
         self.depth -= self.split
+
+    def _part(self, part: str, statements: Sequence[Statement]) -> None:
+        done = 0
+        for loop in self.kernel.loops:
+            if loop.part == part:
+                self._statements(statements[done : loop.start])
+                self._loop(loop, statements[loop.start : loop.stop])
+                done = loop.stop
+        self._statements(statements[done:])
+
+    def _loop(self, loop: Loop, statements: Sequence[Statement]) -> None:
+        axis = loop.axis
+        for acc in loop.accumulators:
+            self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}", acc.tile.node)
+        if loop.unrolled:
+            for piece in range(axis.blocks):
+                self.piece = piece
+                start = f"{piece * axis.block} + " if piece else ""
+                self._line(f"{axis.name} = {start}tl.arange(0, {axis.block})")
+                self._statements(statements)
+            self.piece = None
+            return
+        stages = self.kernel.tuning.stages if loop.part == "body" else 1
+        self._line(f"for chunk in {_range(f'0, {axis.size}, {axis.block}', stages)}:")
+        self.depth += 1
+        self._line(f"{axis.name} = chunk + tl.arange(0, {axis.block})")
+        if loop.part == "epilogue":
+            read = {t for s in statements for t in operands(s)}
+            self._join_parts([a for a in self.kernel.accumulators if a.pieces and a.tile in read])
+        self._statements(statements)
+        self.depth -= 1
 
     def _combine(self, accumulators: Sequence[Accumulator]) -> None:
         """The last program to arrive joins the partial results in the programs' order."""
-        parts = dict(zip(accumulators, self.scratch, strict=False))
-        for acc, buffer in parts.items():
-            place = f"pid * {_elements(acc.tile.axes)}{_flat(acc.tile.axes)}"
-            self._line(f"tl.store({buffer.name}_ptr + {place}, {acc.tile.name})")
+        for acc in accumulators:
+            for piece, tile in enumerate(acc.pieces or (acc.tile,)):
+                place = _part("pid", tile.axes, piece)
+                self._line(f"tl.store({self._parts_of(acc)} + {place}, {tile.name})")
         ticket = f"{self.scratch[-1].name}_ptr"
         self._line("tl.debug_barrier()")
         self._line(f'ticket = tl.atomic_add({ticket}, 1, sem="acq_rel")')
         self._line("if ticket == programs - 1:")
         self.depth += 1
         self._line(f"tl.store({ticket}, 0)")
+        self._join_parts([acc for acc in accumulators if not acc.pieces])
+        self.depth -= 1
+
+    def _join_parts(self, accumulators: Sequence[Accumulator]) -> None:
+        if not accumulators:
+            return
         for acc in accumulators:
             self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}", acc.tile.node)
         self._line("for part in range(0, programs):")
         self.depth += 1
-        for acc, buffer in parts.items():
-            place = f"part * {_elements(acc.tile.axes)}{_flat(acc.tile.axes)}"
-            joined = _join(acc, f"tl.load({buffer.name}_ptr + {place})")
+        for acc in accumulators:
+            place = _part("part", acc.tile.axes)
+            joined = _join(acc, acc.tile.name, f"tl.load({self._parts_of(acc)} + {place})")
             self._line(f"{acc.tile.name} = {joined}")
-        self.depth -= 2
+        self.depth -= 1
+
+    def _parts_of(self, acc: Accumulator) -> str:
+        return f"{self.scratch[self.kernel.accumulators.index(acc)].name}_ptr"
 
     # -- statements -------------------------------------------------------------------------
 
@@ -238,11 +297,11 @@ class _KernelPrinter:
     def _statement(self, s: Statement) -> str:
         match s:
             case Load(out=out, address=address):
-                mask = _mask(out.axes, address, out.axes)
+                mask = self._mask(address, out.axes)
                 guard = f", mask={mask}, other=0" if mask else ""
                 return f"{out.name} = tl.load({self._pointer(address, out.axes)}{guard})"
             case Store(value=value, address=address, axes=axes):
-                mask = _mask(axes, address, axes)
+                mask = self._mask(address, axes)
                 guard = f", mask={mask}" if mask else ""
                 return f"tl.store({self._pointer(address, axes)}, {value.name}{guard})"
             case Fill(out=out, value=value):
@@ -258,8 +317,10 @@ class _KernelPrinter:
                 text = bare(spell_triton(op, out.dtype, args[-1].dtype, *spread))
                 return f"{out.name} = {text}"
             case Mask(out=out, source=source, axes=axes, value=value):
-                inside = " & ".join(_inside(a, out.axes) for a in axes)
-                return f"{out.name} = tl.where({inside}, {source.name}, {_literal(value)})"
+                inside = " & ".join(_inside(a, out.axes) for a in axes if self._ragged(a))
+                if not inside:
+                    return f"{out.name} = {source.name}"
+                return f"{out.name} = tl.where({bare(inside)}, {source.name}, {_literal(value)})"
             case Reduce(out=out, source=source, axes=axes, op=op, into=into):
                 text = source.name
                 for axis in sorted(axes, key=source.axes.index, reverse=True):
@@ -271,7 +332,22 @@ class _KernelPrinter:
     def _define(self, out: Tile, text: str, into: Accumulator | None) -> str:
         if into is None:
             return f"{out.name} = {text}"
-        return f"{out.name} = {_join(into, text)}"
+        name = self._joined(into)
+        return f"{name} = {_join(into, name, text)}"
+
+    def _joined(self, acc: Accumulator) -> str:
+        return acc.pieces[self.piece or 0].name if acc.pieces else acc.tile.name
+
+    def _ragged(self, axis: Axis) -> bool:
+        """Whether a block may hold positions beyond the axis' end."""
+        if self.piece is not None and axis.role is AxisRole.CHUNK:
+            return axis.ragged and self.piece == axis.blocks - 1
+        return axis.ragged
+
+    def _mask(self, address: Address, axes: tuple[Axis, ...]) -> str:
+        conditions = [_inside(a, axes) for a in axes if self._ragged(a)]
+        conditions += _landing(address, axes)
+        return bare(conditions[0]) if len(conditions) == 1 else " & ".join(conditions)
 
     def _contract(self, s: Contract) -> str:
         if not s.dot:
@@ -284,14 +360,23 @@ class _KernelPrinter:
         (summed,) = s.axes
         x = left.name if left.axes[1] is summed else f"tl.trans({left.name})"
         y = right.name if right.axes[0] is summed else f"tl.trans({right.name})"
-        return self._define(s.out, f'tl.dot({x}, {y}, input_precision="ieee")', s.into)
+        chip = self.program.machine.chip
+        assert chip is not None, "a matrix unit belongs to a chip"
+        # A product adds to its accumulator by itself.
+        acc = self._joined(s.into) if s.into is not None else None
+        product = spell_dot(x, y, s.a.dtype, s.precision, chip, acc)
+        return f"{acc or s.out.name} = {product}"
 
     def _pointer(self, address: Address, axes: tuple[Axis, ...]) -> str:
         parts = [f"{address.buffer}_ptr"]
+        long = _known_elements(self.program.buffer(address.buffer)) >= 1 << 31
         if address.offset != 0:
             parts.append(_size(address.offset))
         for term in address.terms:
             text = _position(term, axes)
+            fixed = term.axis is not None and isinstance(term.axis.size, int)
+            if long and fixed and isinstance(term.stride, int):
+                text = f"{text}.to(tl.int64)"
             if term.shift:
                 text = f"({text} - {term.shift})"
             if term.step != 1:
@@ -303,20 +388,14 @@ class _KernelPrinter:
 _INT32 = DType("int32", "i32", "i", 4)
 
 
-def _tiles(kernel: TileKernel) -> list[Tile]:
-    return [s.out for s in kernel.statements() if not isinstance(s, Store)]
-
-
-def _elements(axes: Sequence[Axis]) -> int:
-    total = 1
-    for axis in axes:
-        total *= axis.block
-    return total
+def _known_elements(buffer: Buffer) -> int:
+    """How far apart elements are at most along all axes of known size."""
+    return prod(size for size in buffer.shape if isinstance(size, int))
 
 
 def _size(size: Size) -> str:
     plain = size >= 0 if isinstance(size, int) else size.is_symbol
-    return str(size) if plain else f"({size})"
+    return str(size) if plain else f"({str(size).replace('*', ' * ')})"
 
 
 def _literal(value: float | int | bool) -> str:
@@ -356,8 +435,9 @@ def _position(term: Term, axes: tuple[Axis, ...]) -> str:
     return _spread(term.axis.name, (term.axis,), axes)
 
 
-def _mask(ragged: Sequence[Axis], address: Address, axes: tuple[Axis, ...]) -> str:
-    conditions = [_inside(a, axes) for a in ragged if a.ragged]
+def _landing(address: Address, axes: tuple[Axis, ...]) -> list[str]:
+    """Where the positions of an address land on an element."""
+    conditions = []
     for term in address.terms:
         if term.length is not None:
             place = f"({_position(term, axes)} - {term.shift})"
@@ -365,7 +445,7 @@ def _mask(ragged: Sequence[Axis], address: Address, axes: tuple[Axis, ...]) -> s
                 conditions.append(f"({place} % {abs(term.step)} == 0)")
             conditions.append(f"({place} // {term.step} >= 0)")
             conditions.append(f"({place} // {term.step} < {_size(term.length)})")
-    return " & ".join(conditions)
+    return conditions
 
 
 def _reduced(op: str, dtype: DType, text: str, axis: int) -> str:
@@ -374,17 +454,42 @@ def _reduced(op: str, dtype: DType, text: str, axis: int) -> str:
     return f"{_REDUCERS[op]}({text}, {axis})"
 
 
-def _join(acc: Accumulator, text: str) -> str:
+def _join(acc: Accumulator, name: str, text: str) -> str:
     dtype = acc.tile.dtype
-    return bare(spell_triton(acc.op, dtype, dtype, acc.tile.name, text))
+    return bare(spell_triton(acc.op, dtype, dtype, name, text))
 
 
-def _flat(axes: tuple[Axis, ...]) -> str:
+def _held(axes: Sequence[Axis]) -> int:
+    """Elements of a partial result, with all chunks."""
+    total = 1
+    for axis in axes:
+        total *= axis.block * (axis.blocks if axis.role is AxisRole.CHUNK else 1)
+    return total
+
+
+def _part(number: str, axes: tuple[Axis, ...], piece: int | None = None) -> str:
+    """The places of a tile in the partial result of that number."""
+    held = _held(axes)
+    return (number if held == 1 else f"{number} * {held}") + _flat(axes, piece)
+
+
+def _flat(axes: tuple[Axis, ...], piece: int | None = None) -> str:
     """The place of each element of a tile in its partial result, as summands."""
     text = ""
     stride = 1
     for axis in reversed(axes):
-        place = _spread(f"tl.arange(0, {axis.block})", (axis,), axes)
+        place = axis.name
+        if axis.role is AxisRole.CHUNK and piece is not None:
+            start = f"{piece * axis.block} + " if piece else ""
+            place = f"{start}tl.arange(0, {axis.block})"
+            place = f"({place})" if piece else place
+        place = _spread(place, (axis,), axes)
         text = f" + {place}" + (f" * {stride}" if stride != 1 else "") + text
-        stride *= axis.block
+        stride *= _held((axis,))
     return text
+
+
+def _range(bounds: str, stages: int = 1, hoists: bool = True) -> str:
+    options = f", num_stages={stages}" if stages > 1 else ""
+    options += "" if hoists else ", disable_licm=True"
+    return f"tl.range({bounds}{options})" if options else f"range({bounds})"

@@ -12,6 +12,7 @@ from .tile import (
     AxisRole,
     Contract,
     Load,
+    Loop,
     Map,
     Mask,
     Reduce,
@@ -59,18 +60,24 @@ def verify_program(program: Program) -> None:
 def unsafe_updates(kernel: TileKernel) -> set[str]:
     """The buffers whose update in place another block or program may see too early, or make twice.
 
-    An epilogue that one program runs comes after all loads. Elsewhere a buffer may be read only
-    at the elements that are written, by the program and in the block that write them.
+    An epilogue that one program runs comes after all loads but those of its own loops. Elsewhere a
+    buffer may be read only at the elements that are written, by the program and in the block that
+    write them.
     """
     unsafe = set()
     for part, statements in (("body", kernel.body), ("epilogue", kernel.epilogue)):
-        own = [kernel.stream, *kernel.grid] if part == "body" else kernel.grid
-        for s in statements:
+        for place, s in enumerate(statements):
+            own = [kernel.stream, *kernel.grid] if part == "body" else [*kernel.grid]
+            others: Iterable[Statement] = kernel.statements()
+            loop = loop_at(kernel, part, place)
+            if loop is not None:
+                others = others if own else statements[loop.start :]
+                own.append(loop.axis)
             if not isinstance(s, Store) or not own:
                 continue
             loads = [
                 x.address
-                for x in kernel.statements()
+                for x in others
                 if isinstance(x, Load) and x.address.buffer == s.address.buffer
             ]
             if any(x != s.address for x in loads) or (loads and not set(own) <= set(s.axes)):
@@ -94,22 +101,41 @@ def verify_kernel(kernel: TileKernel) -> None:
         ("epilogue", kernel.epilogue),
     ):
         in_body: set[Tile] = set()
+        in_loop: set[Tile] = set()
+        # What the body defines is gone when the loop ends.
+        here = in_body if part == "body" else defined
         if part == "epilogue":
             defined |= accumulators
-        for statement in statements:
-            _check(kernel, statement, part)
+        for place, statement in enumerate(statements):
+            loop = loop_at(kernel, part, place)
+            if loop is None or loop.start == place:
+                in_loop = set()
+            here.update(
+                acc.tile
+                for x in kernel.loops
+                if x.part == part and x.stop == place
+                for acc in x.accumulators
+            )
+            _check(kernel, statement, part, loop)
             for tile in operands(statement):
-                if tile not in defined and tile not in in_body:
+                if tile not in defined | in_body | in_loop:
                     raise KernelError(f"{kernel.name}, {part}: {tile.name} is read too early")
             made = defines(statement)
             if made is None:
                 continue
-            if made in defined or made in in_body:
+            if made in defined | in_body | in_loop:
                 raise KernelError(f"{kernel.name}, {part}: {made.name} is defined twice")
             if stream in made.axes and part != "body":
                 raise KernelError(f"{kernel.name}, {part}: {made.name} varies along the stream")
-            # What the body defines is gone when the loop ends.
-            (in_body if part == "body" else defined).add(made)
+            if loop is None and any(a.role is AxisRole.CHUNK for a in made.axes):
+                raise KernelError(f"{kernel.name}, {part}: {made.name} varies along the chunks")
+            (here if loop is None else in_loop).add(made)
+
+
+def loop_at(kernel: TileKernel, part: str, place: int) -> Loop | None:
+    """The loop over chunks that holds a statement."""
+    loops = (x for x in kernel.loops if x.part == part and x.start <= place < x.stop)
+    return next(loops, None)
 
 
 def verify_masks(kernel: TileKernel) -> None:
@@ -145,7 +171,7 @@ def _check_padding(
             raise KernelError(f"{kernel.name}: {out.name} joins what lies beyond {axis.name}'s end")
 
 
-def _check(kernel: TileKernel, statement: Statement, part: str) -> None:
+def _check(kernel: TileKernel, statement: Statement, part: str, loop: Loop | None) -> None:
     match statement:
         case Map(out=out, args=args):
             extra = {a for t in args for a in t.axes} - set(out.axes)
@@ -167,5 +193,9 @@ def _check(kernel: TileKernel, statement: Statement, part: str) -> None:
         case _:
             pass
     into = statement.into if isinstance(statement, (Reduce, Contract)) else None
-    if into is not None and (part != "body" or into not in kernel.accumulators):
+    if into is None or (loop is not None and into in loop.accumulators):
+        return
+    if part != "body" or into not in kernel.accumulators:
         raise KernelError(f"{kernel.name}: {into.tile.name} is joined outside of the stream")
+    if into.pieces and (loop is None or not loop.unrolled):
+        raise KernelError(f"{kernel.name}: {into.tile.name} is joined outside of its chunks")

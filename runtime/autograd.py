@@ -84,4 +84,7 @@ def _compiled_vjp(
     stand_ins = (*unflatten(tree, range(len(nodes) - len(ends))), [0] * len(ends))
     varying = [tuple(i for i, s in enumerate(x.shape) if isinstance(s, Dim)) for x in nodes]
     dynamic = dict(zip(leaf_names(pull, stand_ins), varying, strict=True))
-    return Plain(pull, backend=compiled.backend, dynamic=dynamic, threads=compiled.threads)
+    return Plain(
+        pull, backend=compiled.backend, dynamic=dynamic, threads=compiled.threads,
+        precision=compiled.precision,
+    )  # fmt: skip

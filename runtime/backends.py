@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from graphir.codegen.machine import Precision, check_precision
 from graphir.codegen.program import BatchLoop, Program
 from graphir.errors import BackendError
 from graphir.graph import Graph, Node
@@ -21,8 +22,10 @@ from .toolchain import find_compiler
 BACKENDS = ("triton", "c", "interpret", "reference")
 
 
-def check_options(backend: str, threads: object) -> None:
-    """Raise BackendError for a name that is no backend's, or a number of threads below 1."""
+def check_options(backend: str, threads: object, precision: str = "highest") -> None:
+    """Raise BackendError for a name that is no backend's or no precision's, or a number of
+    threads below 1."""
+    check_precision(precision)
     if threads is not None and (
         isinstance(threads, bool) or not isinstance(threads, int) or threads < 1
     ):
@@ -95,6 +98,7 @@ class Build:
         threads: of the C backend, programs of Triton's; None for the default.
         device: of the tensors, for triton.
         traced: the graph as it was traced and differentiated, for `explain()`.
+        precision: of products of float32 on a GPU's matrix unit.
     """
 
     graph: Graph
@@ -104,6 +108,7 @@ class Build:
     threads: int | None = None
     device: Any = None
     traced: Graph | None = None
+    precision: Precision = "highest"
 
     @cached_property
     def executable(self) -> Executable:
@@ -152,17 +157,33 @@ class Build:
         from graphir.codegen.schedule import plan
 
         with timed("schedule for c", self.name):
-            program = plan(self.graph, name=self.name, machine=CPU, loop=self.loop)
+            program = plan(
+                self.graph, name=self.name, machine=CPU, loop=self.loop, precision=self.precision
+            )
         log_program(program)
         return program
 
     @cached_property
     def _triton_program(self) -> Program:
-        from graphir.codegen.machine import GPU
         from graphir.codegen.schedule import plan
 
+        from .devices import machine_of
+
         with timed("schedule for triton", self.name):
-            program = plan(self.graph, name=self.name, machine=GPU, loop=self.loop)
+            machine = machine_of(self.device)
+
+            def planned(choices: Mapping[str, int]) -> Program:
+                return plan(
+                    self.graph, name=self.name, machine=machine, loop=self.loop,
+                    precision=self.precision, choices=choices,
+                )  # fmt: skip
+
+            if self.backend == "triton" and machine.chip is not None:
+                from .fitting import fitted_program
+
+                program = fitted_program(planned, machine.chip)
+            else:
+                program = planned({})
         log_program(program)
         return program
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import optree
 
+from graphir.codegen.machine import Precision
 from graphir.errors import ShapeError, UnsupportedError
 from graphir.evaluate import bind_sizes
 from graphir.frontend.torch_modules import is_module
@@ -166,6 +167,7 @@ def compile_entry(
     backend: str,
     dynamic: Dynamic = None,
     threads: int | None = None,
+    precision: Precision = "highest",
 ) -> Entry:
     """Trace `fn` on `args` and prepare it for a backend.
 
@@ -179,7 +181,10 @@ def compile_entry(
     device = next((x.device for x in leaves if is_tensor(x)), None)
     with timed("simplify", name):
         graph = simplify(traced.graph)
-    build = Build(graph, name, chosen, threads=threads, device=device, traced=traced.graph)
+    build = Build(
+        graph, name, chosen, threads=threads, device=device, traced=traced.graph,
+        precision=precision,
+    )  # fmt: skip
     return Entry(traced, build)
 
 
@@ -213,9 +218,11 @@ class Compiled(Generic[P, R]):
         backend: str = "auto",
         dynamic: Dynamic = None,
         threads: int | None = None,
+        precision: Precision = "highest",
         check: bool = False,
     ) -> None:
-        check_options(backend, threads)
+        check_options(backend, threads, precision)
+        self.precision = precision
         self.check = check
         self.fn, self.backend, self.dynamic, self.threads = fn, backend, dynamic, threads
         self.entries: list[Entry] = []
@@ -319,7 +326,7 @@ class Compiled(Generic[P, R]):
                 return entry, sizes
         entry = compile_entry(
             self.fn, args, name=self._name, backend=self.backend,
-            dynamic=self.dynamic, threads=self.threads,
+            dynamic=self.dynamic, threads=self.threads, precision=self.precision,
         )  # fmt: skip
         sizes = bind_sizes(entry.graph, shapes)
         if len(alike) >= _MOST_ENTRIES:
@@ -336,6 +343,7 @@ def compile(
     backend: str = "auto",
     dynamic: Dynamic = None,
     threads: int | None = None,
+    precision: Precision = "highest",
     check: bool = False,
 ) -> Compiled[P, R]: ...
 
@@ -347,6 +355,7 @@ def compile(
     backend: str = "auto",
     dynamic: Dynamic = None,
     threads: int | None = None,
+    precision: Precision = "highest",
     check: bool = False,
 ) -> Callable[[Callable[..., Any]], Compiled[..., Any]]: ...
 
@@ -357,6 +366,7 @@ def compile(
     backend: str = "auto",
     dynamic: Dynamic = None,
     threads: int | None = None,
+    precision: Precision = "highest",
     check: bool = False,
 ) -> Any:
     """Compile a function of arrays, as a decorator or by a call.
@@ -370,18 +380,26 @@ def compile(
             every array after the first argument.
         threads: for the C backend; by default what the work of a call is worth, at most the CPUs
             that this process may use.
+        precision: of products of float32 matrices on a GPU's matrix unit, as torch names it:
+            "highest" is accurate to float32, "high" rounds operands to tf32, "medium" to
+            bfloat16. float64 is always exact, and the C backend computes in full anyway.
         check: at each call run the reference evaluator beside the kernels, and raise a CheckError
             that names the first node that differs or turns NaN. Slow: for debugging.
 
     Raises:
-        BackendError: for a backend that there is none of.
+        BackendError: for a backend or precision that there is none of.
     """
     if fn is None:
         return functools.partial(
-            compile, backend=backend, dynamic=dynamic, threads=threads, check=check
-        )
+            compile, backend=backend, dynamic=dynamic, threads=threads, precision=precision,
+            check=check,
+        )  # fmt: skip
     if is_module(fn):
         from .modules import CompiledModule
 
-        return CompiledModule(fn, backend=backend, dynamic=dynamic, threads=threads, check=check)
-    return Compiled(fn, backend=backend, dynamic=dynamic, threads=threads, check=check)
+        return CompiledModule(
+            fn, backend=backend, dynamic=dynamic, threads=threads, precision=precision, check=check
+        )
+    return Compiled(
+        fn, backend=backend, dynamic=dynamic, threads=threads, precision=precision, check=check
+    )

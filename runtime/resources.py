@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import subprocess
+import sys
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -112,7 +114,8 @@ def compile_report(
             registers = _field(text, "vgpr_count")
             stack = _field(text, "private_segment_fixed_size")
             static = _field(text, "group_segment_fixed_size")
-            spill = 4 * (_field(text, "vgpr_spill_count") + _field(text, "sgpr_spill_count"))
+            # Scalar registers spill into lanes of vector registers, not to memory.
+            spill = 4 * _field(text, "vgpr_spill_count")
     return ResourceReport(
         target=target,
         registers=registers,
@@ -176,10 +179,28 @@ def _fresh_cache() -> Iterator[io.StringIO]:
         knobs.cache.scope(),
         knobs.nvidia.scope(),
         contextlib.redirect_stdout(log),
+        _quiet_failures(),
     ):
         knobs.cache.dir = directory
         knobs.nvidia.dump_ptxas_log = True
         yield log
+
+
+@contextlib.contextmanager
+def _quiet_failures() -> Iterator[None]:
+    """Where compiling fails the compiler prints all of its program to the process's stderr, of
+    which the exception tells enough; what it prints otherwise comes through."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said:
+        kept = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        said.seek(0)
+        os.write(2, said.read())
 
 
 def _cuda_usage(cubin: bytes) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from graphir.codegen.machine import Precision
 from graphir.dtypes import dtype_of
 from graphir.errors import DivergedError
 from graphir.frontend.torch_modules import update_in_place
@@ -53,6 +54,7 @@ def train(
     validation: Any = None,
     backend: str = "auto",
     threads: int | None = None,
+    precision: Precision = "highest",
     progress: bool = True,
 ) -> TrainResult:
     """Minimise `loss(params, *data)` by mini-batches.
@@ -75,7 +77,7 @@ def train(
         clip_norm: scale all gradients together so that their norm is at most this. Clipping is
             what happens between a loss and any optimizer, so it is no optimizer's option.
         validation: data of the same form, whose loss is measured after each epoch.
-        backend, threads: as for `graphir.compile`.
+        backend, threads, precision: as for `graphir.compile`.
         progress: show a bar, where there is a terminal.
 
     Raises:
@@ -83,11 +85,11 @@ def train(
         DivergedError: where the loss is no longer finite.
     """
     started = time.perf_counter()
-    check_options(backend, threads)
+    check_options(backend, threads, precision)
     task = Task.checked(loss, params, data, validation, batch_size, epochs, seed)
     if clip_value is not None or clip_norm is not None:
         optimizer = Clipped(optimizer, clip_value, clip_norm)
-    step = _compiled_step(task, optimizer, shuffle, backend, threads)
+    step = compiled_step(task, optimizer, shuffle, backend, threads, precision)
     scored = _Validation(task, step.build) if validation is not None else None
     for sentence in step.traced.unused:
         warnings.warn(sentence, UserWarning, stacklevel=2)
@@ -109,15 +111,20 @@ def train(
     )  # fmt: skip
 
 
-def _compiled_step(
-    task: Task, optimizer: Optimizer, shuffle: bool, backend: str, threads: int | None
+def compiled_step(
+    task: Task,
+    optimizer: Optimizer,
+    shuffle: bool,
+    backend: str,
+    threads: int | None,
+    precision: Precision,
 ) -> CompiledStep:
     """The step from the cache, or a new one."""
     arrays = task.param_leaves + task.data_leaves
     chosen = choose(backend, arrays)
     # The order of the rows within the one batch of an epoch changes nothing but rounding.
     shuffled = shuffle and task.batch < task.rows
-    key = ("step", task.key(), optimizer.structure(), chosen, threads, shuffled)
+    key = ("step", task.key(), optimizer.structure(), chosen, threads, shuffled, precision)
 
     def make() -> CompiledStep:
         state = _initial_state(task, optimizer)
@@ -135,7 +142,7 @@ def _compiled_step(
         device = next((x.device for x in arrays if is_tensor(x)), None)
         name = getattr(task.loss, "__name__", type(task.loss).__name__)
         build = Build(
-            traced.graph, f"{name}_step", chosen, loop, threads, device, traced=traced.traced
+            traced.graph, f"{name}_step", chosen, loop, threads, device, traced.traced, precision
         )
         return CompiledStep(traced, build, form)
 
@@ -272,12 +279,12 @@ class _Validation:
         self.leaves: Sequence[Any] = leaves_of(args)[0][weights:]
         self.names = leaf_names(task.loss, args)[weights:]
         kinds = tuple(map(signature, self.leaves))
-        key = ("loss", task.key(), kinds, build.backend, build.threads)
+        key = ("loss", task.key(), kinds, build.backend, build.threads, build.precision)
 
         def make() -> Entry:
             return compile_entry(
                 task.loss, args, name=f"{build.name}_validation", backend=build.backend,
-                threads=build.threads,
+                threads=build.threads, precision=build.precision,
             )  # fmt: skip
 
         self.entry: Entry = COMPILED_STEPS.get(task.loss, key, make)

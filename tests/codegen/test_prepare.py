@@ -12,9 +12,10 @@ import torch
 
 import graphir
 from graphir.codegen.axes import name_axes
-from graphir.codegen.blocks import Blocks, Walk, power_of_two, unheld
+from graphir.codegen.blocks import Blocks
 from graphir.codegen.machine import CPU, GPU
 from graphir.codegen.prepare import prepare, split_sums
+from graphir.codegen.uses import Walk, power_of_two, unheld
 from graphir.evaluate import evaluate
 from graphir.graph import Graph
 from graphir.rewrite import simplify

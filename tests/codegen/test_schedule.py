@@ -152,7 +152,7 @@ def test_a_product_too_big_for_a_tile_streams_what_it_sums() -> None:
     assert kernel.stream is not None
     assert kernel.stream.size == 700
     assert sorted(a.size for a in kernel.grid) == [300, 500]
-    assert all(16 <= a.block <= 64 for a in kernel.grid)
+    assert all(16 <= a.block <= 128 for a in kernel.grid)
     (product,) = (s for s in kernel.body if isinstance(s, Contract))
     assert product.dot
     assert product.into is not None

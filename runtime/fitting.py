@@ -1,0 +1,157 @@
+"""Blocks that a chip's compiler agrees with.
+
+The scheduler chooses blocks by a model of the chip. What the compiler reports of them goes back to
+it, and a kernel whose registers went to memory takes the scheduler's next choice. Nothing is
+timed, so the same versions give the same kernels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from graphir.codegen.machine import Chip
+from graphir.codegen.program import Decision, Launch, Program, TritonModule
+from graphir.codegen.triton_text import print_triton
+from graphir.errors import BackendError
+
+from .cache import DiskCache, digest
+from .resources import ResourceReport, Target, compile_report
+from .triton_module import triton_module
+
+BLOCKS = "blocks"
+Plan = Callable[[Mapping[str, int]], Program]
+"""From the number of the choice of each kernel (0 where it is not named) to the program."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A program with what the compiler reports of its kernels, in the order of the launches."""
+
+    program: Program
+    module: TritonModule
+    reports: tuple[ResourceReport, ...]
+
+
+def target_of(chip: Chip) -> Target:
+    """Triton's description of a chip."""
+    return chip.backend, chip.arch, chip.warp
+
+
+def objection(report: ResourceReport, chip: Chip) -> str | None:
+    """What is wrong with a compiled kernel; None where nothing is."""
+    if report.has_trap:
+        return "it can trap"
+    if report.shared_bytes > chip.shared_bytes:
+        return f"it takes {report.shared_bytes} bytes of shared memory, of {chip.shared_bytes}"
+    if report.tensor_columns > chip.tensor_columns:
+        return f"it takes {report.tensor_columns} columns of tensor memory"
+    if report.spill_bytes:
+        return f"{report.spill_bytes} bytes of registers went to memory"
+    return None
+
+
+def fit(plan: Plan, chip: Chip) -> Fitted:
+    """The program whose kernels all take the first choice that `objection` has nothing against.
+
+    Where there is none, a kernel takes the choice with the fewest bytes in memory.
+
+    Raises:
+        BackendError: where no choice of a kernel compiles, or Triton is missing.
+    """
+    chosen: dict[str, int] = {}
+    tried: dict[tuple[str, int], ResourceReport | str] = {}
+    while True:
+        program = plan(chosen)
+        module = print_triton(program)
+        counts = {k.name: k.choices for k in program.kernels}
+        again = False
+        for launch in module.launches:
+            number = chosen.get(launch.kernel, 0)
+            if (launch.kernel, number) not in tried:
+                tried[launch.kernel, number] = _report(module, launch, chip)
+            settled = all((launch.kernel, n) in tried for n in range(counts[launch.kernel]))
+            if _wrong(tried[launch.kernel, number], chip) is None:
+                continue
+            following = _best(launch.kernel, tried) if settled else number + 1
+            if following != number:
+                chosen[launch.kernel] = following
+                again = True
+        if not again:
+            break
+    reports = []
+    for launch in module.launches:
+        report = tried[launch.kernel, chosen.get(launch.kernel, 0)]
+        if isinstance(report, str):
+            raise BackendError(report)
+        reports.append(report)
+    return Fitted(_told(program, _decisions(chosen, tried, chip)), module, tuple(reports))
+
+
+def fitted_program(plan: Plan, chip: Chip, cache: DiskCache | None = None) -> Program:
+    """As `fit`; which choices were taken is kept on disk."""
+    cache = cache or DiskCache.default()
+    first = print_triton(plan({}))
+    version = triton_module("triton").__version__
+    key = digest("blocks", first.source, repr(chip), version)
+    entry = cache.get(key)
+    if entry is not None:
+        known = json.loads((entry / "choices.json").read_text("utf-8"))
+        program = plan(known["taken"])
+        return _told(program, (Decision(*d) for d in known["decisions"]))
+    program = fit(plan, chip).program
+    made = {
+        "taken": {k.name: k.choice for k in program.kernels if k.choice},
+        "decisions": [(d.kind, d.subject, d.reason) for d in program.decisions if d.kind == BLOCKS],
+    }
+    cache.put(key, {"choices.json": json.dumps(made).encode()})
+    return program
+
+
+def _told(program: Program, decisions: Iterable[Decision]) -> Program:
+    return replace(program, decisions=(*program.decisions, *decisions))
+
+
+def _report(module: TritonModule, launch: Launch, chip: Chip) -> ResourceReport | str:
+    try:
+        return compile_report(
+            module.source,
+            launch.kernel,
+            launch.signature,
+            target=target_of(chip),
+            num_warps=launch.num_warps,
+            num_stages=launch.num_stages,
+        )
+    except BackendError as failure:
+        return failure.message
+
+
+def _wrong(report: ResourceReport | str, chip: Chip) -> str | None:
+    return "it does not compile" if isinstance(report, str) else objection(report, chip)
+
+
+def _best(kernel: str, tried: Mapping[tuple[str, int], ResourceReport | str]) -> int:
+    """The number of the choice with the fewest bytes of registers in memory."""
+
+    def badness(number: int) -> tuple[bool, bool, int, int]:
+        report = tried[kernel, number]
+        if isinstance(report, str):
+            return True, True, 0, number
+        return False, report.has_trap, report.spill_bytes, number
+
+    return min((n for k, n in tried if k == kernel), key=badness)
+
+
+def _decisions(
+    chosen: Mapping[str, int], tried: Mapping[tuple[str, int], ResourceReport | str], chip: Chip
+) -> tuple[Decision, ...]:
+    made = []
+    for kernel, number in chosen.items():
+        said = [
+            f"choice {n + 1}: {_wrong(report, chip)}"
+            for (k, n), report in tried.items()
+            if k == kernel and n != number
+        ]
+        made.append(Decision(BLOCKS, kernel, f"choice {number + 1}; {', '.join(said)}"))
+    return tuple(made)
