@@ -118,12 +118,12 @@ def verify_kernel(kernel: TileKernel) -> None:
             )
             _check(kernel, statement, part, loop)
             for tile in operands(statement):
-                if tile not in defined | in_body | in_loop:
+                if not (tile in defined or tile in in_body or tile in in_loop):
                     raise KernelError(f"{kernel.name}, {part}: {tile.name} is read too early")
             made = defines(statement)
             if made is None:
                 continue
-            if made in defined | in_body | in_loop:
+            if made in defined or made in in_body or made in in_loop:
                 raise KernelError(f"{kernel.name}, {part}: {made.name} is defined twice")
             if stream in made.axes and part != "body":
                 raise KernelError(f"{kernel.name}, {part}: {made.name} varies along the stream")

@@ -73,6 +73,8 @@ def call_key(structure: Hashable, leaves: Sequence[Any]) -> tuple[Hashable, ...]
             key.append((x.dtype, x.shape, x.is_cpu or x.device, plain, x.requires_grad))
         elif kind is float or kind is int or kind is bool:
             key.append(kind)
+        elif isinstance(x, np.generic):
+            key.append((kind, "scalar"))
         else:
             return None
     return tuple(key)

@@ -67,9 +67,9 @@ class DirectCall:
         self._launch = backend.launcher(known)
         self._addresses = [_address_of(x) for x in inputs]
         self._numbers = [
-            (i, _NUMBERS[dtypes[i].name])
+            (i, np.asarray if isinstance(x, np.generic) else _NUMBERS[dtypes[i].name])
             for i, x in enumerate(inputs)
-            if type(x) in (float, int, bool)
+            if type(x) in (float, int, bool) or isinstance(x, np.generic)
         ]
         # ctypes takes bytes as a pointer; packing them is faster than making a ctypes array.
         self._pack = struct.Struct(f"{len(executable.program.buffers)}P").pack
@@ -80,8 +80,10 @@ class DirectCall:
             _maker(shape, b.dtype, zero=b.role is Role.ZEROED)
             for shape, b in zip(shapes, buffers, strict=True)
         ]
-        # Of NumPy's memory: a new array and a tensor on it take half the time of a new tensor.
-        self._to_user = sys.modules["torch"].from_numpy if tensor else None
+        if tensor:
+            # Of NumPy's memory: a new array and a tensor on it take half the time of a new tensor.
+            self._make = [_as_tensor(make) for make in self._make]
+        self._made_address = _tensor_address() if tensor else _array_address
 
     @staticmethod
     def takes(inputs: Sequence[Any], dtypes: Sequence[DType]) -> bool:
@@ -94,15 +96,16 @@ class DirectCall:
             inputs[i] = number(inputs[i])
         made = [make() for make in self._make]
         addresses = [of(x) for of, x in zip(self._addresses, inputs)]  # noqa: B905 - faster
-        addresses += map(_array_address, made)
+        addresses += map(self._made_address, made)
         self._launch(self._pack(*addresses), 0, 1, len(addresses))
-        outputs = [made[i] for i in self._outputs]
-        return outputs if self._to_user is None else list(map(self._to_user, outputs))
+        return [made[i] for i in self._outputs]
 
 
 def _readable(x: Any, dtype: DType) -> bool:
     if type(x) is np.ndarray:
         return bool(x.flags.c_contiguous and x.flags.aligned)
+    if isinstance(x, np.generic):
+        return x.dtype == dtype.numpy
     if type(x) in (float, int, bool):
         return dtype.name in _NUMBERS
     torch = sys.modules.get("torch")
@@ -124,9 +127,14 @@ def _tensor_address() -> Callable[[Any], int]:
 
 
 def _address_of(x: Any) -> Callable[[Any], int]:
-    if type(x) is np.ndarray:
+    if isinstance(x, (np.ndarray, np.generic)):
         return _array_address
     return ctypes.addressof if type(x) in (float, int, bool) else _tensor_address()
+
+
+def _as_tensor(make: Callable[[], Any]) -> Callable[[], Any]:
+    from_numpy = sys.modules["torch"].from_numpy
+    return lambda: from_numpy(make())
 
 
 def _maker(shape: tuple[int, ...], dtype: DType, *, zero: bool) -> Callable[[], Any]:
