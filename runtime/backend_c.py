@@ -36,6 +36,7 @@ class CBackend(HostMemory):
     """
 
     name = "c"
+    shares_memory = True
 
     def __init__(self, program: Program, *, threads: int | None = None) -> None:
         self._threads = threads

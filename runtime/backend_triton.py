@@ -65,6 +65,7 @@ class TritonBackend:
     """
 
     name = "triton"
+    shares_memory = True
 
     def __init__(
         self, program: Program, device: torch.device | None, *, programs: int | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from graphir.codegen.cost import traffic
 from graphir.codegen.program import BATCH, PROGRAMS, ROWS, Binding, Buffer, Program, Role
+from graphir.codegen.reuse import scratch_slots
 from graphir.codegen.tile import Store, TileKernel
 from graphir.sizes import evaluate
 
@@ -69,6 +70,21 @@ def fused(kernel: TileKernel) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(counts.items(), key=lambda item: -item[1]))
 
 
+def scratch_summary(program: Program, sizes: Mapping[str, int]) -> str | None:
+    """What the intermediates between kernels need, and what they would without sharing memory."""
+    slots = scratch_slots(program)
+    if not slots:
+        return None
+    bytes_of = {row.buffer.name: row.bytes or 0 for row in memory_plan(program, sizes)}
+    each = [[bytes_of[b.name] for b in slot] for slot in slots]
+    alone, shared = sum(map(sum, each)), sum(map(max, each))
+    count = sum(map(len, each))
+    text = f"{count} intermediate{'s' * (count != 1)} between kernels, {quantity(alone, 'B')}"
+    if count == len(slots):
+        return text
+    return f"{text}, in turn in {quantity(shared, 'B')} of memory"
+
+
 @dataclass(frozen=True)
 class MemoryRow:
     """One buffer of the memory plan. `used` names the kernels that read or write it."""
@@ -93,8 +109,11 @@ def memory_plan(program: Program, sizes: Mapping[str, int]) -> list[MemoryRow]:
     known = {PROGRAMS: 1, **sizes}
     if program.loop is not None and BATCH in known:
         known.setdefault(program.loop.dim, min(known[BATCH], known[ROWS]))
+    lent = {b.name: slot[0].name for slot in scratch_slots(program) for b in slot[1:]}
     for buffer in program.buffers:
         what = _OWNERS[buffer.role]
+        if buffer.name in lent:
+            what += f", in the memory of {lent[buffer.name]}"
         if buffer.binding is Binding.ROWS:
             what += ", one batch of rows a step"
         elif buffer.binding is Binding.STEP:

@@ -10,6 +10,7 @@ import ctypes
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -75,14 +76,24 @@ class DirectCall:
         self._pack = struct.Struct(f"{len(executable.program.buffers)}P").pack
         buffers = executable.program.buffers[len(inputs) :]
         shapes = [evaluate_shape(b.shape, known) for b in buffers]
-        self._outputs = [i - len(inputs) for i in executable.outputs]
-        self._make = [
-            _maker(shape, b.dtype, zero=b.role is Role.ZEROED)
-            for shape, b in zip(shapes, buffers, strict=True)
-        ]
+        lender = {i: slot[0] for slot in executable.slots for i in slot}
+        for slot in executable.slots:
+            most = max(prod(shapes[i - len(inputs)]) for i in slot)
+            shapes[slot[0] - len(inputs)] = (most,)
+        self._make: list[Callable[[], Any]] = []
+        # Where each buffer's memory is among what is made.
+        place: dict[int, int] = {}
+        for i, (shape, b) in enumerate(zip(shapes, buffers, strict=True), len(inputs)):
+            if lender.get(i, i) == i:
+                place[i] = len(self._make)
+                self._make.append(_maker(shape, b.dtype, zero=b.role is Role.ZEROED))
+        positions = range(len(inputs), len(inputs) + len(buffers))
+        self._places = [place[lender.get(i, i)] for i in positions]
+        self._outputs = [place[i] for i in executable.outputs]
         if tensor:
             # Of NumPy's memory: a new array and a tensor on it take half the time of a new tensor.
             self._make = [_as_tensor(make) for make in self._make]
+        self._shared = bool(executable.slots)
         self._made_address = _tensor_address() if tensor else _array_address
 
     @staticmethod
@@ -96,7 +107,8 @@ class DirectCall:
             inputs[i] = number(inputs[i])
         made = [make() for make in self._make]
         addresses = [of(x) for of, x in zip(self._addresses, inputs)]  # noqa: B905 - faster
-        addresses += map(self._made_address, made)
+        own = list(map(self._made_address, made))
+        addresses += [own[k] for k in self._places] if self._shared else own
         self._launch(self._pack(*addresses), 0, 1, len(addresses))
         return [made[i] for i in self._outputs]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from graphir.codegen.program import BATCH, PROGRAMS, ROWS, Binding, Buffer, Program, Role
+from graphir.codegen.reuse import scratch_slots
 from graphir.dtypes import DType
 from graphir.errors import BackendError
 from graphir.sizes import evaluate_shape
@@ -27,9 +29,11 @@ class Backend(Protocol):
 
     Attributes:
         name: as users spell it.
+        shares_memory: whether buffers that are never in use together may lie in the same memory.
     """
 
     name: str
+    shares_memory: bool
 
     def share(self, sizes: Mapping[str, int]) -> int:
         """How many threads or programs share a step of these sizes: the size `programs`."""
@@ -57,6 +61,8 @@ class Backend(Protocol):
 
 class HostMemory:
     """The memory of the backends that compute on NumPy arrays."""
+
+    shares_memory = False
 
     def empty(self, shape: tuple[int, ...], dtype: DType, *, zero: bool) -> Memory:
         """A new array."""
@@ -100,6 +106,7 @@ class Executable:
     Attributes:
         program, backend: what is run, and what runs it.
         outputs: the position of each of the graph's outputs among the program's buffers.
+        slots: positions of scratch buffers that live in the same memory, in turn.
     """
 
     def __init__(self, program: Program, backend: Backend) -> None:
@@ -111,6 +118,8 @@ class Executable:
         self._inputs = len(inputs)
         position = {b.name: i for i, b in enumerate(program.buffers)}
         self.outputs = tuple(position[name] for name in program.outputs)
+        slots = scratch_slots(program) if backend.shares_memory else ()
+        self.slots = tuple(tuple(position[b.name] for b in s) for s in slots if len(s) > 1)
 
     def bind(
         self, inputs: Sequence[Memory], sizes: Mapping[str, int], *, order: Memory | None = None
@@ -138,8 +147,12 @@ class Executable:
             known[loop.dim] = min(known[BATCH], known[ROWS])
         known[PROGRAMS] = programs = self.backend.share(known)
         memory: list[Memory] = list(inputs)
+        lent = self._slots(known)
         for i, buffer in enumerate(self.program.buffers[len(inputs) :], len(inputs)):
-            memory.append(order if i == self._order else self._allocate(buffer, known))
+            if i in lent:
+                memory.append(lent[i])
+            else:
+                memory.append(order if i == self._order else self._allocate(buffer, known))
         steps = self.backend.bind(memory, known)
         steps = logged(steps, self.program, programs)
         return Call(steps, [memory[i] for i in self.outputs], programs)
@@ -157,6 +170,17 @@ class Executable:
         call = self.bind(inputs, sizes, order=order)
         call.run(first, last)
         return call.outputs
+
+    def _slots(self, sizes: Mapping[str, int]) -> dict[int, Memory]:
+        """The memory of the buffers that share it."""
+        found: dict[int, Memory] = {}
+        for slot in self.slots:
+            buffers = [self.program.buffers[i] for i in slot]
+            shapes = [evaluate_shape(b.shape, sizes) for b in buffers]
+            whole = self.backend.empty((max(map(prod, shapes)),), buffers[0].dtype, zero=False)
+            for i, shape in zip(slot, shapes, strict=True):
+                found[i] = whole[: prod(shape)].reshape(shape)
+        return found
 
     def _allocate(self, buffer: Buffer, sizes: Mapping[str, int]) -> Memory:
         if buffer.binding is Binding.STEP:

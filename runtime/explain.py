@@ -18,7 +18,7 @@ from graphir.codegen.tile import TileKernel
 from graphir.errors import BackendError
 from graphir.graph import Graph
 
-from .costs import KernelCost, duration, fused, kernel_costs, quantity
+from .costs import KernelCost, duration, fused, kernel_costs, quantity, scratch_summary
 from .roofline import Roofline, measure_cpu
 
 if TYPE_CHECKING:
@@ -208,7 +208,9 @@ class Explanation:
 
     def _text(self) -> list[str]:
         lines = []
+        scratch = scratch_summary(self.program, self.sizes) if self._sized else None
         for title, entries in (
+            ("Memory", [scratch] if scratch else []),
             ("Pruned from the gradient", [str(p) for p in self.graph.pruned]),
             ("Notes", self.graph.notes),
         ):
