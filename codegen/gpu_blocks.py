@@ -24,6 +24,8 @@ _LONG_CHUNK = 256  # where there is no product
 _PRODUCT_BLOCKS = ((128, 128, 8), (128, 64, 8), (64, 64, 4), (32, 64, 4), (32, 32, 4))
 _GROUP = 8
 _MANY = 1 << 10  # blocks of an axis whose size is known when the kernel runs
+_FEW = 1024  # elements of a partial result that the last program reads of every other one
+_FAN = 12  # about the root of the number of programs
 _TILE = 8192  # elements of a block of rows that nothing uses twice: they hide memory's latency
 _SHARED_OUT = 2048  # elements of a tile where programs share out its axes, without a product
 
@@ -65,6 +67,8 @@ def _streamed(
     size = sizes[stream]
     if isinstance(size, int):
         high = min(high, max(power_of_two(size), machine.dot_size))
+    joined = sum(prod(whole.get(a, 1) for a in t) for t in uses.joined)
+    fan = _FAN if joined > _FEW else 0
     chunks: list[tuple[int | None, int, int]] = [(None, 0, 0)]
     longest = max(whole, key=lambda a: whole[a], default=None)
     if longest is not None:
@@ -80,7 +84,8 @@ def _streamed(
                 extent[chunked] = fine
             stages = 2 if uses.dots and chunked is None else 3
             for warps in (8, 4):
-                yield Choice(extent, chunked, wide, Tuning(warps, stages, not uses.dots))
+                tuning = Tuning(warps, stages, not uses.dots, fan=fan)
+                yield Choice(extent, chunked, wide, tuning)
             rows //= 2
 
 

@@ -49,11 +49,12 @@ tl triton libdevice pid programs rows batch first last step start steps block ba
 exp log sin cos tan sqrt pow tanh order n m sizes buffers kept scratch begin end call
 final part reduce_maximum reduce_minimum reduce_mul multiply
 random_words random_bits
-chunk ticket
+chunk ticket group members
 """
 _LAST = 1 << 30  # after every loop over chunks
+_PARTS = frozenset(f"parts_{1 << k}" for k in range(1, 8))
 # Words of either target, and names that the printers give to what is not a tile.
-RESERVED = frozenset(keyword.kwlist) | frozenset(_WORDS.split())
+RESERVED = frozenset(keyword.kwlist) | frozenset(_WORDS.split()) | _PARTS
 
 
 def combiner_of(node: Node) -> Combiner:

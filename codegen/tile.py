@@ -218,12 +218,15 @@ class Tuning:
             takes registers for all of the loop.
         group: with two shared axes, how many blocks of the first are walked together, so that
             programs that run together share rows and columns in the cache; 0 for no such order.
+        fan: how many programs' partial results are joined by one of them before those of all
+            such groups are; 0 where the last program joins all.
     """
 
     warps: int = 4
     stages: int = 2
     hoists: bool = True
     group: int = 0
+    fan: int = 0
 
 
 USUAL = Tuning()

@@ -110,7 +110,9 @@ class _KernelPrinter:
                         Role.SCRATCH,
                     )
                 )
-            self.scratch.append(Buffer(f"{kernel.name}_ticket", _INT32, (1,), Role.ZEROED))
+            # One for all programs and, where they are joined in groups, one a group.
+            tickets: tuple[Size, ...] = (programs + 1,) if kernel.tuning.fan else (1,)
+            self.scratch.append(Buffer(f"{kernel.name}_ticket", _INT32, tickets, Role.ZEROED))
         self.size_names = list(program.sizes)
         self.piece: int | None = None  # of an unrolled loop over chunks
 
@@ -168,7 +170,8 @@ class _KernelPrinter:
         if loop is None:
             self._step()
         else:
-            self._line("for step in range(first, last):")
+            steps = _range("first, last", hoists=kernel.tuning.hoists)
+            self._line(f"for step in {steps}:")
             self.depth += 1
             self._line(f"start = step * {BATCH}")
             self._line(f"{loop.dim} = tl.minimum({BATCH}, {ROWS} - start)")
@@ -218,13 +221,15 @@ class _KernelPrinter:
             self.depth -= 1
         if not kernel.epilogue:
             return
+        nested = 0
         if self.split and kernel.accumulators:
-            self._combine(kernel.accumulators)
+            nested = self._combine(kernel.accumulators)
         elif self.split:
             self._line("if pid == 0:")
-        self.depth += self.split
+            self.depth += 1
+            nested = 1
         self._part("epilogue", kernel.epilogue)
-        self.depth -= self.split
+        self.depth -= nested
 
     def _part(self, part: str, statements: Sequence[Statement]) -> None:
         done = 0
@@ -253,37 +258,89 @@ class _KernelPrinter:
         self._line(f"{axis.name} = chunk + tl.arange(0, {axis.block})")
         if loop.part == "epilogue":
             read = {t for s in statements for t in operands(s)}
-            self._join_parts([a for a in self.kernel.accumulators if a.pieces and a.tile in read])
+            parts = [a for a in self.kernel.accumulators if a.pieces and a.tile in read]
+            if parts:
+                self._join_parts(parts, "0", "programs", self.kernel.tuning.fan or 1)
         self._statements(statements)
         self.depth -= 1
 
-    def _combine(self, accumulators: Sequence[Accumulator]) -> None:
-        """The last program to arrive joins the partial results in the programs' order."""
+    def _combine(self, accumulators: Sequence[Accumulator]) -> int:
+        """Partial results are joined in the programs' order by the last program to arrive; where
+        they are many, first those of a group by the last of the group. Returns how deep the rest
+        is nested."""
         for acc in accumulators:
             for piece, tile in enumerate(acc.pieces or (acc.tile,)):
-                place = _part("pid", tile.axes, piece)
+                place = _part("pid", tile.axes, tile.axes, piece)
                 self._line(f"tl.store({self._parts_of(acc)} + {place}, {tile.name})")
-        ticket = f"{self.scratch[-1].name}_ptr"
+        ticket, fan = f"{self.scratch[-1].name}_ptr", self.kernel.tuning.fan
+        whole = [acc for acc in accumulators if not acc.pieces]
+        if fan:
+            self._line(f"group = pid // {fan}")
+            self._line(f"members = tl.minimum({fan}, programs - group * {fan})")
+            self._arrive(f"{ticket} + 1 + group", "members - 1")
+            self._join_group(whole, fan)
+            for acc in accumulators:
+                if acc.pieces:
+                    (axis,) = (a for a in acc.tile.axes if a.role is AxisRole.CHUNK)
+                    self._line(f"for chunk in {_range(f'0, {axis.size}, {axis.block}')}:")
+                    self.depth += 1
+                    self._line(f"{axis.name} = chunk + tl.arange(0, {axis.block})")
+                    self._join_group([acc], fan)
+                    self.depth -= 1
+        self._arrive(ticket, f"(programs - 1) // {fan}" if fan else "programs - 1")
+        self._join_parts(whole, "0", "programs", fan or 1)
+        return 2 if fan else 1
+
+    def _join_group(self, accumulators: Sequence[Accumulator], fan: int) -> None:
+        """The partial results of a group become one, in the place of its first."""
+        for acc in accumulators:
+            self._join_parts([acc], f"group * {fan}", f"group * {fan} + members", 1)
+            # All threads have read what is now written.
+            self._line("tl.debug_barrier()")
+            place = _part(f"group * {fan}", acc.tile.axes, acc.tile.axes)
+            self._line(f"tl.store({self._parts_of(acc)} + {place}, {acc.tile.name})")
+
+    def _arrive(self, ticket: str, last: str) -> None:
+        """Only the last to draw a ticket goes on; all that the others stored is then there."""
         self._line("tl.debug_barrier()")
         self._line(f'ticket = tl.atomic_add({ticket}, 1, sem="acq_rel")')
-        self._line("if ticket == programs - 1:")
+        self._line(f"if ticket == {last}:")
         self.depth += 1
         self._line(f"tl.store({ticket}, 0)")
-        self._join_parts([acc for acc in accumulators if not acc.pieces])
-        self.depth -= 1
 
-    def _join_parts(self, accumulators: Sequence[Accumulator]) -> None:
-        if not accumulators:
-            return
+    def _join_parts(
+        self, accumulators: Sequence[Accumulator], start: str, end: str, step: int
+    ) -> None:
+        """Join every `step`-th partial result: as many at a time as make a tile of some size."""
+        at_once: dict[int, list[Accumulator]] = {}
         for acc in accumulators:
             self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}", acc.tile.node)
-        self._line("for part in range(0, programs):")
-        self.depth += 1
-        for acc in accumulators:
-            place = _part("part", acc.tile.axes)
-            joined = _join(acc, acc.tile.name, f"tl.load({self._parts_of(acc)} + {place})")
-            self._line(f"{acc.tile.name} = {joined}")
-        self.depth -= 1
+            count = max(1, min(_PARTS, _JOINED // _elements(acc.tile.axes)))
+            at_once.setdefault(count, []).append(acc)
+        for count, some in at_once.items():
+            # Names of their own: a variable keeps its type through the loop over steps.
+            name = "part" if count == 1 else f"parts_{count}"
+            loop = "part" if count == 1 else "base"
+            bounds = f"{start}, {end}, {count * step}"
+            self._line(f"for {loop} in {_range(bounds, 3 if count == 1 else 1)}:")
+            self.depth += 1
+            if count > 1:
+                every = f" * {step}" if step > 1 else ""
+                self._line(f"{name} = base + tl.arange(0, {count}){every}")
+            for acc in some:
+                self._line(f"{acc.tile.name} = {self._join_some(acc, name, count, end)}")
+            self.depth -= 1
+
+    def _join_some(self, acc: Accumulator, name: str, count: int, end: str) -> str:
+        parts, tile = self._parts_of(acc), acc.tile
+        if count == 1:
+            return _join(acc, tile.name, f"tl.load({parts} + {_part(name, tile.axes, tile.axes)})")
+        number = Axis(-1, name, 0, AxisRole.TILE, count)
+        axes = (number, *tile.axes)
+        numbers = _spread(name, (number,), axes)
+        place = f"{parts} + {_part(numbers, tile.axes, axes)}"
+        read = f"tl.load({place}, mask={numbers} < {end}, other={_literal(acc.identity)})"
+        return _join(acc, tile.name, _reduced(acc.op, tile.dtype, read, 0))
 
     def _parts_of(self, acc: Accumulator) -> str:
         return f"{self.scratch[self.kernel.accumulators.index(acc)].name}_ptr"
@@ -385,6 +442,8 @@ class _KernelPrinter:
         return " + ".join(parts)
 
 
+_PARTS = 128  # partial results that are read at a time, and elements of them together
+_JOINED = 4096
 _INT32 = DType("int32", "i32", "i", 4)
 
 
@@ -467,14 +526,15 @@ def _held(axes: Sequence[Axis]) -> int:
     return total
 
 
-def _part(number: str, axes: tuple[Axis, ...], piece: int | None = None) -> str:
-    """The places of a tile in the partial result of that number."""
+def _elements(axes: Sequence[Axis]) -> int:
+    return prod(axis.block for axis in axes)
+
+
+def _part(
+    number: str, axes: tuple[Axis, ...], among: tuple[Axis, ...], piece: int | None = None
+) -> str:
+    """The places of a tile, along `among`, in the partial result of that number."""
     held = _held(axes)
-    return (number if held == 1 else f"{number} * {held}") + _flat(axes, piece)
-
-
-def _flat(axes: tuple[Axis, ...], piece: int | None = None) -> str:
-    """The place of each element of a tile in its partial result, as summands."""
     text = ""
     stride = 1
     for axis in reversed(axes):
@@ -483,10 +543,10 @@ def _flat(axes: tuple[Axis, ...], piece: int | None = None) -> str:
             start = f"{piece * axis.block} + " if piece else ""
             place = f"{start}tl.arange(0, {axis.block})"
             place = f"({place})" if piece else place
-        place = _spread(place, (axis,), axes)
+        place = _spread(place, (axis,), among)
         text = f" + {place}" + (f" * {stride}" if stride != 1 else "") + text
         stride *= _held((axis,))
-    return text
+    return (number if held == 1 else f"{number} * {held}") + text
 
 
 def _range(bounds: str, stages: int = 1, hoists: bool = True) -> str:

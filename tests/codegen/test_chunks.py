@@ -90,3 +90,25 @@ def test_rows_with_a_softmax_over_many_classes() -> None:
     # The maximum, the sum, the quotient.
     assert [(loop.part, loop.unrolled) for loop in kernel.loops] == [("body", False)] * 3
     assert [a.role for a in kernel.axes].count(AxisRole.CHUNK) == 2
+
+
+@pytest.mark.parametrize("programs", [1, 12, 13, 40])
+@pytest.mark.parametrize("features", [20, 300])
+def test_partial_results_of_many_programs(features: int, programs: int) -> None:
+    def loss(w: Any, x: Any, y: Any) -> Any:
+        return torch.nn.functional.cross_entropy(x @ w, y)
+
+    rng = np.random.default_rng(0)
+    data = (torch.tensor(rng.normal(size=(700, features))), torch.arange(700) % 9)
+
+    def run(backend: str, threads: int | None) -> Any:
+        return graphir.train(
+            loss, torch.zeros(features, 9, dtype=torch.float64), data, optimizer=SGD(lr=0.05),
+            epochs=2, seed=3, backend=backend, threads=threads, progress=False,
+        )  # fmt: skip
+
+    got, wanted = run("interpret", programs), run("reference", None)
+    torch.testing.assert_close(got.params, wanted.params, rtol=1e-8, atol=1e-10)
+    assert got.program.kernels[0].tuning.fan == (12 if features == 300 else 0)
+    again = run("interpret", programs)
+    assert torch.equal(got.params, again.params)
