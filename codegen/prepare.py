@@ -77,7 +77,8 @@ def _select(new: Graph, node: Node, operand: Node) -> Node:
     hit = place.apply("eq", (counted * step + start))
     dims = tuple(i for i in range(len(wide)) if i != axis + 1)
     spread = x.apply("broadcast", shape=wide, dims=dims)
-    return hit.apply("where", spread, zeros_like(spread)).apply("sum", axes=(axis,)).node
+    total = "amax" if x.element is dtypes.bool_ else "sum"
+    return hit.apply("where", spread, zeros_like(spread)).apply(total, axes=(axis,)).node
 
 
 def _scatter(new: Graph, node: Node, source: Node, places: Node) -> Node:

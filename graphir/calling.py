@@ -104,7 +104,8 @@ def cotangent_function(
         first = first_value(given)
         assert first is not None
         leaves = flatten(tuple(args), "args")[0]
-        outputs, _, _ = lifted(first, fn(*args))
+        with placed(tuple(args)) as own:
+            outputs, _, _ = lifted(first, fn(*own))
         ends = [y for y in outputs if y.element.is_float and not y.weak]
         found = matching("cotangent", first, cotangents, ends, flatten(ends, "ends")[2])
         wrt = [leaves[i] for i in wanted] + [first.lift(x) for x in closed]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,86 @@ def getitem(x: Value, index: Any, *, ints_first: bool = False) -> Value:
         UnsupportedError: for boolean masks and other kinds of index.
         NeedsNumber: where the result's shape cannot be written in the axis's Dim.
     """
-    items = _expand(x, index if isinstance(index, tuple) else (index,))
+    selected = select(x, index, ints_first=ints_first)
+    return selected.rows() if isinstance(selected, Selected) else selected
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What integer arrays select from.
+
+    Attributes:
+        x: what the other items of the index select.
+        arrays: pairs of an axis of `x` and the index there.
+        together: whether the arrays stood side by side, so that their axes stay there.
+    """
+
+    x: Value
+    arrays: list[tuple[int, Value]]
+    together: bool
+
+    @property
+    def axes(self) -> list[int]:
+        """The axes that the arrays select from."""
+        return [axis for axis, _ in self.arrays]
+
+    def index(self) -> Value:
+        """The arrays as one, into the rows of `flat`."""
+        first, x = self.axes[0], self.x
+        for axis, index in self.arrays:
+            size = x.sizes[axis]
+            promise_range(index, -size if isinstance(size, int) else 0, size)
+        if len(self.arrays) == 1:
+            return wrapped(self.arrays[0][1], x.sizes[first])
+        indices = [wrapped(i, x.sizes[axis]) for axis, i in self.arrays]
+        indices = broadcast_together("index", *(cast(i, dtypes.int64) for i in indices))
+        index = indices[0]
+        for axis, i in zip(self.axes[1:], indices[1:], strict=True):
+            index = index * _number(index, x.sizes[axis]) + i
+        return index
+
+    def flat(self, x: Value) -> Value:
+        """A value of the shape of `self.x` with the axes selected from joined into a first one."""
+        if len(self.axes) == 1:
+            return move_axis(x, self.axes[0], 0)
+        rows = permute(x, (*self.axes, *self._rest))
+        return reshape(rows, (numel(rows.sizes[: len(self.axes)]), *rows.sizes[len(self.axes) :]))
+
+    def unflat(self, rows: Value) -> Value:
+        """The inverse of `flat`."""
+        if len(self.axes) == 1:
+            return move_axis(rows, 0, self.axes[0])
+        order = [*self.axes, *self._rest]
+        wide = reshape(rows, tuple(self.x.sizes[i] for i in order))
+        return permute(wide, [order.index(i) for i in range(len(order))])
+
+    @property
+    def _rest(self) -> list[int]:
+        return [i for i in range(self.x.ndim) if i not in self.axes]
+
+    def order(self, rank: int) -> list[int]:
+        """Where the axes of the result lie in the rows at an index of so many axes."""
+        first, count = self.axes[0], rank + self.x.ndim - len(self.axes)
+        if not self.together:
+            return list(range(count))
+        lead = [*range(rank, rank + first), *range(rank)]
+        return [*lead, *range(len(lead), count)]
+
+    def rows(self) -> Value:
+        """What the whole index selects."""
+        index = self.index()
+        out = self.flat(self.x).apply("take", index)
+        order = self.order(index.ndim)
+        return permute(out, order)
+
+
+def select(x: Value, index: Any, *, ints_first: bool = False) -> Value | Selected:
+    """`x[index]`, or what its integer arrays are yet to select from.
+
+    Raises:
+        ShapeError, UnsupportedError, NeedsNumber: as `getitem`.
+    """
+    items = expand(x, index if isinstance(index, tuple) else (index,))
     shape: list[Size] = []  # of the result, before integer arrays are applied
     arrays: list[tuple[int, Value]] = []  # (its axis in `shape`, the index)
     advanced: list[int] = []  # where ints and arrays stand among the items
@@ -45,6 +125,7 @@ def getitem(x: Value, index: Any, *, ints_first: bool = False) -> Value:
         if item is None:
             shape.append(1)
             continue
+        _check_kind(item)
         if isinstance(item, Value):
             arrays.append((len(shape), item))
             shape.append(x.sizes[axis])
@@ -63,15 +144,24 @@ def getitem(x: Value, index: Any, *, ints_first: bool = False) -> Value:
     between = (i for i in range(advanced[0], advanced[-1]) if i not in advanced)
     picks = (items[i] is not None and not isinstance(items[i], slice) for i in between)
     together = all(picks)
-    return _take(out, arrays, together)
+    return Selected(out, arrays, together)
 
 
-def _expand(x: Value, items: tuple[Any, ...]) -> list[Any]:
-    """The items with `...` spelled out and whole slices for the axes not named."""
-    for item in items:
-        _check_kind(item)
+def is_mask(item: Any) -> bool:
+    """Whether an item of an index is a boolean array."""
+    return isinstance(item, Value) and item.element is dtypes.bool_
+
+
+def expand(x: Value, items: tuple[Any, ...]) -> list[Any]:
+    """The items with `...` spelled out and whole slices for the axes not named.
+
+    Raises:
+        ShapeError: for more items than axes.
+    """
     dots = [i for i, item in enumerate(items) if item is Ellipsis]
-    used = sum(item is not None and item is not Ellipsis for item in items)
+    used = sum(
+        item.ndim if is_mask(item) else item is not None and item is not Ellipsis for item in items
+    )
     if len(dots) > 1 or used > x.ndim:
         raise ShapeError(
             f"index: {used} indices for {x.node.type}, which has {x.ndim} axes"
@@ -191,32 +281,6 @@ def _number(like: Value, size: Size) -> Any:
     if isinstance(size, int):
         return size
     return type(like)(like.graph, like.graph.add("size", size=size), weak=True)
-
-
-def _take(x: Value, arrays: list[tuple[int, Value]], together: bool) -> Value:
-    """Integer arrays at adjacent axes of `x`, flattened into one index of rows."""
-    axes = [axis for axis, _ in arrays]
-    first = axes[0]
-    for axis, index in arrays:
-        size = x.sizes[axis]
-        promise_range(index, -size if isinstance(size, int) else 0, size)
-    if len(arrays) == 1:
-        index = wrapped(arrays[0][1], x.sizes[first])
-        rows = move_axis(x, first, 0)
-    else:
-        indices = [wrapped(i, x.sizes[axis]) for axis, i in arrays]
-        indices = broadcast_together("index", *(cast(i, dtypes.int64) for i in indices))
-        index = indices[0]
-        for axis, i in zip(axes[1:], indices[1:], strict=True):
-            index = index * _number(index, x.sizes[axis]) + i
-        rest = [i for i in range(x.ndim) if i not in axes]
-        rows = permute(x, (*axes, *rest))
-        rows = reshape(rows, (numel(rows.sizes[: len(axes)]), *rows.sizes[len(axes) :]))
-    out = rows.apply("take", index)
-    if not together:
-        return out
-    order = list(range(index.ndim, index.ndim + first)) + list(range(index.ndim))
-    return permute(out, (*order, *range(len(order), out.ndim)))
 
 
 def rows(x: Value, index: Value, axis: int = 0) -> Value:

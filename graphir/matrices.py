@@ -6,6 +6,7 @@ from .composites import sum as total
 from .composites import where
 from .dtypes import bool_, uint8
 from .errors import ShapeError
+from .in_place import Step
 from .layout import axis_of, permute, reshape
 from .selection import iota
 from .sizes import Dim, Size
@@ -47,6 +48,31 @@ def diagonal(x: Value, offset: int = 0, dim0: int = 0, dim1: int = 1) -> Value:
     a, b = axis_of("diagonal", dim0, x.ndim), axis_of("diagonal", dim1, x.ndim)
     if a == b:
         raise ShapeError("diagonal: dim0 and dim1 name one axis", hint="name two axes")
+    options = (offset, a, b)
+    return x.viewed(
+        Step(
+            ("diagonal", *options),
+            lambda value: _picked(value, *options),
+            lambda value, new: _put_diagonal(value, new, *options),
+        )
+    )
+
+
+def _put_diagonal(x: Value, new: Value, offset: int, a: int, b: int) -> Value:
+    """`x` with `new` on a diagonal of the axes `a` and `b`."""
+    order = (*(i for i in range(x.ndim) if i not in (a, b)), a, b)
+    rows = permute(x, order)
+    last = new.ndim - 1
+    start, count = max(-offset, 0), rows.sizes[-2]
+    if new.sizes[last] != count:
+        new = new.apply("embed", axis=last, start=start, step=1, length=count)
+    wide = new.apply("broadcast", shape=rows.sizes, dims=tuple(range(last + 1)))
+    on = _offsets(x, *rows.sizes[-2:]) == offset
+    on = on.apply("broadcast", shape=rows.sizes, dims=(last, last + 1))
+    return permute(on.apply("where", wide, rows), [order.index(i) for i in range(x.ndim)])
+
+
+def _picked(x: Value, offset: int, a: int, b: int) -> Value:
     rest = [i for i in range(x.ndim) if i not in (a, b)]
     x = permute(x, (*rest, a, b))
     rows, columns = x.sizes[-2:]

@@ -9,11 +9,13 @@ from typing import Any, ClassVar, NoReturn, TypeAlias
 import numpy as np
 
 from .activations import floor_divide, remainder
+from .assignment import put
 from .dtypes import dtype_of
 from .errors import TraceError, UnsupportedError
 from .frontend import names, numpy_names, torch_names
+from .graph import Graph, Node
+from .in_place import Memory, Place, Step, prepared, step_of
 from .indexing import getitem
-from .in_place import Overwritten, overwrite
 from .value import NeedsNumber, Value
 
 Method: TypeAlias = Callable[..., Any]
@@ -44,14 +46,31 @@ class Tracer(Value):
         flavour: "torch" or "numpy": whose methods and dtypes it shows.
         device: where the arguments live.
         needs: the numbers behind Dims that the code asked for; of one trace.
-        overwritten: what was written in place; of one trace.
+        place: where it lies, once it has views or is one, or was written.
     """
 
-    __slots__ = ()
+    __slots__ = ("place",)
     flavour = "numpy"
     device: Any = "cpu"
     needs: ClassVar[list[NeedsNumber]]
-    overwritten: ClassVar[Overwritten]
+
+    def __init__(self, graph: Graph, node: Node, weak: bool = False) -> None:
+        super().__init__(graph, node, weak)
+        self.place: Place | None = None
+
+    @property
+    def node(self) -> Node:
+        """The node that it is now, after what was written in place.
+
+        Raises:
+            UnsupportedError: where nobody knows what a write did to it.
+        """
+        place = self.place
+        if place is not None:
+            place.check()
+            if place.version != place.memory.version:
+                self._node = place.read(self.graph)
+        return self._node
 
     @classmethod
     def number_needed(cls, need: NeedsNumber) -> None:
@@ -63,8 +82,6 @@ class Tracer(Value):
     def lift(self, other: Any) -> Value:
         """`other` as a value of this graph; an array becomes a hidden input, the same one twice
         the same input, and a NumPy scalar is as weak as a Python number."""
-        if isinstance(other, Tracer):
-            other.overwritten.check(other)
         if isinstance(other, np.generic):
             return super().lift(other.item())
         if not is_array(other):
@@ -78,11 +95,90 @@ class Tracer(Value):
         return type(self)(self.graph, node)
 
     def apply(self, op: str, *others: Value, weak: bool = False, **attrs: Any) -> Value:
-        """The primitive `op`, as Value's, on values that hold what the user's memory would."""
-        for x in (self, *others):
-            if isinstance(x, Tracer):
-                x.overwritten.check(x)
-        return super().apply(op, *others, weak=weak, **attrs)
+        """The primitive `op`, as Value's; some give views."""
+        result = super().apply(op, *others, weak=weak, **attrs)
+        step = step_of(op, attrs)
+        return result if step is None else self._then(step, result)
+
+    def viewed(self, step: Step) -> Value:
+        """A view of this value."""
+        return self._then(step, step.view(self))
+
+    def _then(self, step: Step, result: Value) -> Value:
+        assert isinstance(result, Tracer)
+        result.place = self.located().then(step)
+        return result
+
+    def located(self) -> Place:
+        """Where it lies."""
+        if self.place is None:
+            self.place = Place(Memory(self._node, self._node.op == "input"))
+        return self.place
+
+    def apart(self) -> Value:
+        """The same value in memory that may or may not be the same."""
+        other = self.copied()
+        assert isinstance(other, Tracer)
+        other.place = self.located().apart(self.node)
+        return other
+
+    def is_at(self, place: Place | None) -> bool:
+        """Whether that is where it lies."""
+        mine = self.place
+        if mine is None or place is None:
+            return False
+        return mine.memory is place.memory and mine.steps == place.steps
+
+    def shares(self, other: Value) -> bool:
+        """Whether both lie in one memory."""
+        if self is other:
+            return True
+        mine, others = self.place, getattr(other, "place", None)
+        return mine is not None and others is not None and mine.memory is others.memory
+
+    # -- writing in place -----------------------------------------------------------------------
+
+    def write(
+        self, symbol: str, new: Value, *, converts: bool = False, stretches: bool = False
+    ) -> Value:
+        """`new` in the place of this value, whose other names and views see it.
+
+        Returns:
+            This value; or `new`, where this one is a number, which nothing shares.
+
+        Raises:
+            ShapeError, DTypeError: where shape or dtype would change (see `in_place.prepared`).
+            UnsupportedError: for elements that share memory.
+        """
+        if self._is_number():
+            return new
+        value = prepared(symbol, self, new, converts=converts, stretches=stretches)
+        place = self.located()
+        if place.memory.node in self.graph.captured:
+            raise UnsupportedError(
+                "in-place",
+                f"{symbol} would write a traced value in place into an array that is not traced "
+                "(out=, +=, add_, x[i] = y)",
+                hint="make a new value, total = total + x; or make the array in the trace, with "
+                "np.zeros_like(x), torch.zeros_like(x) or x.new_zeros(shape)",
+            )
+        place.memory.write(self.graph, place.steps, value)
+        return self
+
+    def _is_number(self) -> bool:
+        """Whether it is a number: NumPy's 0-d results are, but for arguments and views."""
+        if self.weak or self.flavour == "torch" or self.ndim:
+            return self.weak
+        place = self.located()
+        return not place.steps and not place.memory.is_argument
+
+    def put(self, index: Any, new: Any, *, accumulate: bool = False) -> None:
+        """`self[index] = new`, or `+= new` with every repetition of an index counted.
+
+        Raises:
+            ShapeError, DTypeError, UnsupportedError: where it does not fit, or the index is none.
+        """
+        put(self, self._items(index), self.lift(self.lift_within(new)), accumulate=accumulate)
 
     def lift_within(self, x: Any) -> Any:
         """`x` with every array inside it lifted, and NumPy scalars as Python numbers."""
@@ -151,19 +247,26 @@ class Tracer(Value):
         return super().__len__()
 
     def __getitem__(self, index: Any) -> Value:
-        items = index if isinstance(index, tuple) else (index,)
-        plain = tuple(_index_array(i) for i in items)
-        return getitem(self, self.lift_within(plain), ints_first=self.flavour == "torch")
+        items = self._items(index)
+        result = getitem(self, items, ints_first=self.flavour == "torch")
+        assert isinstance(result, Tracer)
+        number = self.flavour == "numpy" and not result.ndim and Ellipsis not in map(_kind, items)
+        return result.copied() if number else result
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise UnsupportedError(
-            "item assignment",
-            f"writing into a traced value ({self!r}) is not supported",
-            hint="make a new value, e.g. x = torch.where(mask, new, x) or np.where",
-        )
+        self.put(index, value)
+
+    def _items(self, index: Any) -> tuple[Any, ...]:
+        items = index if isinstance(index, tuple) else (index,)
+        lifted: tuple[Any, ...] = self.lift_within(tuple(_index_array(i) for i in items))
+        return lifted
+
+    def __pos__(self) -> Value:
+        return self if self.flavour == "torch" else self.copied()
 
     def __pow__(self, other: Any) -> Value:
-        return super().__pow__(other.item() if isinstance(other, np.generic) else other)
+        result = super().__pow__(other.item() if isinstance(other, np.generic) else other)
+        return self.copied() if result is self else result
 
     def __and__(self, other: Any) -> Value:
         return _as_value(names.bitwise("logical_and", "&")(self, self.lift(other)))
@@ -193,19 +296,37 @@ class Tracer(Value):
         return remainder(other, self)
 
     def __iadd__(self, other: Any) -> Value:
-        return _in_place("+=", self, self + other)
+        return self.write("+=", self + other)
 
     def __isub__(self, other: Any) -> Value:
-        return _in_place("-=", self, self - other)
+        return self.write("-=", self - other)
 
     def __imul__(self, other: Any) -> Value:
-        return _in_place("*=", self, self * other)
+        return self.write("*=", self * other)
 
     def __itruediv__(self, other: Any) -> Value:
-        return _in_place("/=", self, self / other)
+        return self.write("/=", self / other)
 
     def __ipow__(self, other: Any) -> Value:
-        return _in_place("**=", self, self**other)
+        return self.write("**=", self**other)
+
+    def __ifloordiv__(self, other: Any) -> Value:
+        return self.write("//=", self // other)
+
+    def __imod__(self, other: Any) -> Value:
+        return self.write("%=", self % other)
+
+    def __imatmul__(self, other: Any) -> Value:
+        return self.write("@=", self @ other)
+
+    def __iand__(self, other: Any) -> Value:
+        return self.write("&=", self & other)
+
+    def __ior__(self, other: Any) -> Value:
+        return self.write("|=", self | other)
+
+    def __ixor__(self, other: Any) -> Value:
+        return self.write("^=", self ^ other)
 
     def _no_operator(self, other: Any) -> NoReturn:
         raise UnsupportedError(
@@ -236,11 +357,16 @@ def tracer_type(flavour: str, device: Any) -> type[Tracer]:
 
 def own_attributes(device: Any) -> dict[str, Any]:
     """What the class of one trace's values has of its own."""
-    return {"__slots__": (), "device": device, "needs": [], "overwritten": Overwritten()}
+    return {"__slots__": (), "device": device, "needs": []}
 
 
 def _index_array(item: Any) -> Any:
     return np.asarray(item) if isinstance(item, list) else item
+
+
+def _kind(item: Any) -> Any:
+    """`item`, unless comparing it would be an operation on arrays."""
+    return None if isinstance(item, Value) else item
 
 
 def _as_value(x: Any) -> Value:
@@ -268,23 +394,14 @@ def _dispatch(
     assert first is not None
     named = {k: v if k in ("out", "dtype") else first.lift_within(v) for k, v in keywords.items()}
     given = first.lift_within(tuple(args))
-    target = given[0] if given else named.get("input")
-    if named.get("inplace") is True and isinstance(target, Tracer):
-        result = call(function, given, {**named, "inplace": False})
-        return _in_place(f"{function.__name__}(inplace=True)", target, result)
     return call(function, given, named)
 
 
 def _call_method(x: Tracer, name: str, method: Method, *args: Any, **keywords: Any) -> Any:
     given = x.lift_within(args)
-    named = {k: v if k == "dtype" else x.lift_within(v) for k, v in keywords.items()}
+    named = {k: v if k in ("out", "dtype") else x.lift_within(v) for k, v in keywords.items()}
     return names.call(name, method, (x, *given), named)
 
 
 def _refuse(error: Exception, *args: Any, **keywords: Any) -> NoReturn:
     raise error
-
-
-def _in_place(symbol: str, before: Tracer, after: Value) -> Value:
-    array = before.flavour == "numpy"
-    return overwrite(symbol, before, after, before.overwritten, array=array)

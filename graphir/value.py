@@ -4,13 +4,16 @@ composites and both front ends are written over it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import dtypes
 from .dtypes import DType, dtype_of, promote, promote_weak
 from .errors import DTypeError, ShapeError, TraceError, user_location
 from .graph import Graph, Node
 from .sizes import Dim, Shape, Size, evaluate, format_shape
+
+if TYPE_CHECKING:
+    from .in_place import Step
 
 Scalar: TypeAlias = int | float | bool
 
@@ -117,14 +120,19 @@ class Value:
     """A node of a graph under construction, with operators.
 
     Attributes:
-        graph, node: where and what it is.
+        graph: where it is.
         weak: a Python number, or a result of Python numbers only; it promotes weakly.
     """
 
-    __slots__ = ("graph", "node", "weak")
+    __slots__ = ("_node", "graph", "weak")
 
     def __init__(self, graph: Graph, node: Node, weak: bool = False) -> None:
-        self.graph, self.node, self.weak = graph, node, weak
+        self.graph, self._node, self.weak = graph, node, weak
+
+    @property
+    def node(self) -> Node:
+        """The node that it is."""
+        return self._node
 
     @classmethod
     def number_needed(cls, need: NeedsNumber) -> None:
@@ -135,26 +143,26 @@ class Value:
         """The sizes: ints, and SymbolicSizes for what only the kernel knows."""
         return tuple(
             SymbolicSize(self.graph, s, type(self)) if isinstance(s, Dim) else s
-            for s in self.node.shape
+            for s in self._node.shape
         )
 
     @property
     def sizes(self) -> Shape:
         """The shape as the graph holds it."""
-        return self.node.shape
+        return self._node.shape
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return len(self.node.shape)
+        return len(self._node.shape)
 
     @property
     def element(self) -> DType:
         """The element type as graphir's own DType."""
-        return self.node.dtype
+        return self._node.dtype
 
     def __repr__(self) -> str:
-        return f"<traced {self.node.type}>"
+        return f"<traced {self._node.type}>"
 
     def apply(self, op: str, *others: Value, weak: bool = False, **attrs: Any) -> Value:
         """The primitive `op` on this value and `others`, exactly as it stands."""
@@ -166,6 +174,14 @@ class Value:
                 )
         node = self.graph.add(op, self.node, *(o.node for o in others), **attrs)
         return type(self)(self.graph, node, weak)
+
+    def copied(self) -> Value:
+        """The same value as another object."""
+        return type(self)(self.graph, self.node, self.weak)
+
+    def viewed(self, step: Step) -> Value:
+        """A view of this value."""
+        return step.view(self)
 
     def scalar(self, value: Scalar, dtype: DType | None = None) -> Value:
         """A constant in this value's graph."""

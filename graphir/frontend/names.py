@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, wraps
 from typing import Any, TypeAlias
 
 from .. import dtypes
 from ..composites import elementwise
+from ..composites import where as choose
 from ..dtypes import DType, dtype_of
 from ..errors import UnsupportedError
 from ..opdef import OPS, Kind, OpDef
@@ -46,6 +47,13 @@ def call(
     """
     signature = _signature(implementation)
     parameters = signature.parameters
+    keywords = dict(keywords)
+    target = keywords.pop("out", None)
+    where = keywords.pop("where", True) if "where" not in parameters else True
+    if where is not True and target is None:
+        keywords["where"] = where
+    if keywords.get("inplace") is True and "inplace" not in parameters:
+        target, keywords["inplace"] = args[0] if args else keywords.get("input"), False
     positional, named = list(args), {}
     for key, value in keywords.items():
         word = key if key in parameters else _RENAMED.get(key, key)
@@ -72,7 +80,100 @@ def call(
         ) from None
     if bound.arguments.get("dtype") is not None:
         bound.arguments["dtype"] = dtype_of(bound.arguments["dtype"])
-    return implementation(*bound.args, **bound.kwargs)
+    result = implementation(*bound.args, **bound.kwargs)
+    return result if target is None else _write_out(name, result, target, where)
+
+
+def _write_out(name: str, result: Any, out: Any, where: Any) -> Any:
+    """`out` with the result in it (`out=`, `inplace=True`), but where NumPy's `where` is false."""
+    if isinstance(out, tuple):
+        results = result if isinstance(result, tuple) else (result,)
+        written = tuple(_write_out(name, r, o, where) for r, o in zip(results, out, strict=True))
+        return written if isinstance(result, tuple) else written[0]
+    if not isinstance(out, Value):
+        out = result.lift(out)
+    if where is not True:
+        result = choose(where, result, out)
+    return out.write(f"{name}(out=)", result)
+
+
+def own(result: Any) -> Any:
+    """A result in memory of its own, where it is an operand or a view of one."""
+    if isinstance(result, Value):
+        return result.copied()
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return type(result)(*map(own, result))
+    return type(result)(map(own, result)) if type(result) in (tuple, list) else result
+
+
+def sharing(
+    table: Table,
+    views: Collection[str],
+    reshapes: Collection[str] = (),
+    perhaps: Collection[str] = (),
+) -> dict[str, Implementation]:
+    """The table with results in memory of their own, but for some functions.
+
+    Args:
+        views: the functions whose results lie in their operand's memory.
+        reshapes: those of which that holds where no axes are joined; where some are, it holds for
+            operands that are contiguous only, which a trace cannot know.
+        perhaps: those of which one cannot know.
+    """
+    made = {}
+    for name, implementation in table.items():
+        if name in views:
+            made[name] = implementation
+        elif name in reshapes or name in perhaps:
+            made[name] = _perhaps_shared(implementation, name in reshapes)
+        else:
+            made[name] = _owned(implementation)
+    return made
+
+
+def _owned(implementation: Implementation) -> Implementation:
+    @wraps(implementation)
+    def apply(*args: Any, **keywords: Any) -> Any:
+        return own(implementation(*args, **keywords))
+
+    return apply
+
+
+def _perhaps_shared(implementation: Implementation, reshapes: bool) -> Implementation:
+    @wraps(implementation)
+    def apply(*args: Any, **keywords: Any) -> Any:
+        result = implementation(*args, **keywords)
+        first: Any = next((x for x in (*args, *keywords.values()) if isinstance(x, Value)), None)
+        if first is None or not isinstance(result, Value) or not first.shares(result):
+            return result
+        return result if reshapes and splits(first, result) else result.apart()  # type: ignore[attr-defined]
+
+    return apply
+
+
+def splits(x: Value, y: Value) -> bool:
+    """Whether `y`, a reshape of `x`, joins no axes, so that it is a view whatever the strides."""
+    old = [s for s in x.sizes if s != 1]
+    new = [s for s in y.sizes if s != 1]
+    for size in old:
+        part: Any = 1
+        while part != size:
+            if not new:
+                return False
+            part = part * new.pop(0)
+            if isinstance(part, int) and isinstance(size, int) and part > size:
+                return False
+    return not new
+
+
+def in_place(implementation: Implementation, symbol: str, converts: bool = False) -> Implementation:
+    """The method that writes what `implementation` gives into its first argument."""
+
+    @wraps(implementation)
+    def apply(x: Any, *args: Any, **keywords: Any) -> Any:
+        return x.write(symbol, implementation(x, *args, **keywords), converts=converts)
+
+    return apply
 
 
 def _harmless(key: str, value: Any) -> bool:

@@ -9,7 +9,9 @@ from .. import composites as c
 from .. import reductions as r
 from ..dtypes import DType
 from ..errors import UnsupportedError
+from ..in_place import stretched
 from ..ops.elementwise import full_like
+from ..scatter import scattered
 from ..selection import gather
 from ..value import Value, binary, cast, power, reduce
 from .names import spread
@@ -247,3 +249,52 @@ def ones_like(x: Any, dtype: DType | None = None) -> Any:
 def astype(x: Any, dtype: Any) -> Any:
     """ndarray.astype."""
     return cast(x, dtypes.dtype_of(dtype))
+
+
+# -- writing in place ---------------------------------------------------------------------------
+
+
+def add_at(a: Any, indices: Any, b: Any, sign: int = 1) -> None:
+    """np.add.at and np.subtract.at: every repetition of an index counts."""
+    a.put(indices, b if sign > 0 else -a.lift(b), accumulate=True)
+
+
+def copyto(dst: Any, src: Any, where: Any = True) -> None:
+    """np.copyto."""
+    new = stretched("np.copyto", dst.lift(src), dst.sizes)
+    dst.write("np.copyto", new if where is True else c.where(where, cast(new, dst.element), dst))
+
+
+def putmask(a: Any, mask: Any, values: Any) -> None:
+    """np.putmask, with values that broadcast."""
+    copyto(a, values, mask)
+
+
+def fill(x: Any, value: Any) -> None:
+    """ndarray.fill."""
+    x.put(Ellipsis, value)
+
+
+def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
+    """np.fill_diagonal, of a matrix.
+
+    Raises:
+        UnsupportedError: for other ranks, or wrap=True.
+    """
+    if wrap or a.ndim != 2:
+        raise c.unsupported_option("np.fill_diagonal", "wrap=True, or a rank other than 2")
+    view: Any = matrices.diagonal(a)
+    view.write("np.fill_diagonal", a.lift(val), converts=True, stretches=True)
+
+
+def put_along_axis(arr: Any, indices: Any, values: Any, axis: int) -> None:
+    """np.put_along_axis; of several writes to one element the last one counts.
+
+    Raises:
+        ShapeError: where the indices have not the shape of the array on the other axes.
+    """
+    at = layout.axis_of("put_along_axis", axis, arr.ndim)
+    indices = layout.broadcast_to(indices, [-1 if i == at else s for i, s in enumerate(arr.sizes)])
+    index = indexing.wrapped(indices, arr.sizes[at])
+    new = stretched("np.put_along_axis", cast(arr.lift(values), arr.element), index.sizes)
+    arr.write("np.put_along_axis", scattered(arr, at, index, new, "set"))

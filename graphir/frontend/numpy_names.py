@@ -15,7 +15,7 @@ from .. import reductions as r
 from ..errors import GraphirError, TraceError, UnsupportedError
 from ..value import Value
 from . import numpy_functions as f
-from .names import Implementation, bitwise, call, from_operations, spread, unknown
+from .names import Implementation, bitwise, call, from_operations, sharing, spread, unknown
 from .torch_functions import column_stack, stacked
 
 
@@ -69,10 +69,21 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "take": f.take, "take_along_axis": f.take_along_axis, "zeros_like": f.zeros_like,
         "ones_like": f.ones_like, "full_like": f.filled_like, "empty_like": f.zeros_like,
         "shape": lambda x: x.shape, "ndim": lambda x: x.ndim, "size": layout.element_count,
-        "copy": lambda x: x,
+        "copy": lambda x: x, "copyto": f.copyto, "fill_diagonal": f.fill_diagonal,
+        "put_along_axis": f.put_along_axis, "putmask": f.putmask,
     },
 }  # fmt: skip
-TABLE: Mapping[str, Implementation] = {k: v for part in SECTIONS.values() for k, v in part.items()}
+# Whose results lie in the memory of their operand.
+_VIEWS = frozenset((
+    "transpose", "swapaxes", "moveaxis", "permute_dims", "matrix_transpose", "squeeze",
+    "expand_dims", "broadcast_to", "split", "array_split", "flip", "fliplr", "flipud",
+    "diagonal", "diag",
+))  # fmt: skip
+_RESHAPES = frozenset(("reshape",))
+_PERHAPS = frozenset(("ravel", "einsum"))
+TABLE: Mapping[str, Implementation] = sharing(
+    {k: v for part in SECTIONS.values() for k, v in part.items()}, _VIEWS, _RESHAPES, _PERHAPS
+)
 # What np.linalg has of them.
 LINALG = (
     "norm", "vector_norm", "matrix_norm", "matmul", "outer", "tensordot", "trace", "diagonal",
@@ -80,8 +91,14 @@ LINALG = (
 )  # fmt: skip
 
 METHODS: Mapping[str, Implementation] = {
-    "reshape": spread(layout.reshape), "transpose": f.transpose_method, "flatten": f.ravel,
-    "astype": f.astype, **{
+    **sharing(
+        {
+            "reshape": spread(layout.reshape), "transpose": f.transpose_method,
+            "flatten": f.ravel, "astype": f.astype, "fill": f.fill,
+        },
+        ("transpose", "fill"), ("reshape",),
+    ),
+    **{
         name: TABLE[name] for name in (
             "clip", "sum", "mean", "var", "std", "max", "min", "dot", "swapaxes", "ravel",
             "squeeze", "take", "copy", "any", "all", "prod", "argmax", "argmin", "cumsum",
@@ -116,19 +133,15 @@ def call_ufunc(ufunc: np.ufunc, way: str, args: Sequence[Any], keywords: Mapping
     """What calling `ufunc` means on traced values.
 
     Raises:
-        UnsupportedError: for its methods (`np.add.reduce`), for `out=`, and unknown ufuncs.
+        UnsupportedError: for its methods (`np.add.reduce`), and unknown ufuncs.
     """
+    if way == "at" and ufunc.__name__ in ("add", "subtract"):
+        where, index, amount = args
+        return f.add_at(where, index, amount, 1 if ufunc.__name__ == "add" else -1)
     if way != "__call__":
         name = f"np.{ufunc.__name__}.{way}"
         raise UnsupportedError(
             name, f"{name} is not supported", hint="use the function, e.g. np.sum for np.add.reduce"
-        )
-    if keywords.get("out") is not None:
-        name = f"np.{ufunc.__name__}"
-        raise UnsupportedError(
-            name,
-            f"{name}: writing a traced value into an array (out=, +=) is not supported",
-            hint="make a new value: total = total + x",
         )
     return call_function(ufunc, args, keywords)
 

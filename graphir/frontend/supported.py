@@ -29,7 +29,12 @@ Promotion is torch's in both front ends. The names are those of torch {torch} an
 _FORMS = """## Forms that are not supported
 
 - Boolean masks as an index, and `where` with a condition alone: their size depends on the data.
-- Writing into elements (`x[0] = 1`, `x.add_(1)`); `x += y` and its kin make a new value.
+  Writing one element to all (`x[mask] = 0`) is supported.
+- Writing in place (`x[0] = 1`, `x.add_(1)`, `x += y`, `out=`) is seen through every name and view
+  of the traced value, but not by the caller: a compiled function has no side effects. Refused are
+  writes to arrays that are not traced, to elements that share memory (`expand`) and through
+  `detach()`, and reads of what may or may not be a view of what was written (`reshape`, `ravel`
+  and `contiguous` of arrays whose strides decide it).
 - `cumsum` and `cumprod` along an axis whose size is known only when the kernel runs.
 - `cross_entropy` and `nll_loss` refuse a label of -100 in an argument, as any other label outside:
   to have labels ignored, mark them with another number and name it with `ignore_index=`.
@@ -151,7 +156,8 @@ def page() -> str:
         + ".\n\nOf arrays: "
         + ", ".join(f"`{n}`" for n in arrays)
         + ".\n\nOperators: `+ - * / // % ** @`, comparisons, `& | ^ ~` on bools, and indexing by "
-        "ints, slices, `None`, `...` and integer arrays."
+        "ints, slices, `None`, `...` and integer arrays. Item assignment by the same and by masks; "
+        "`np.add.at` and `np.subtract.at`."
     )
     parts.append(
         "## Primitives\n\nWhat all of it is made of:\n\n"

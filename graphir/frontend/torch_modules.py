@@ -16,6 +16,7 @@ from typing import Any
 import optree
 
 from ..errors import UnsupportedError
+from ..value import Value
 
 _NAMES, _ORIGIN = "_graphir_names", "_graphir_origin"
 
@@ -103,7 +104,8 @@ def _copied(module: Any, new: dict[int, Any], known: dict[int, Any]) -> Any:
 
 @contextlib.contextmanager
 def placed(tree: Any, namespace: str) -> Iterator[Any]:
-    """`tree` with the user's own modules in place of copies, holding the copies' leaves.
+    """`tree` with the user's own modules in place of copies, holding the copies' leaves, and with
+    traced values that may be written.
 
     Whatever happens inside, their parameters and buffers are then what they were.
 
@@ -111,19 +113,21 @@ def placed(tree: Any, namespace: str) -> Iterator[Any]:
         UnsupportedError: for a buffer that is written, such as BatchNorm's running statistics.
     """
     leaves, spec = optree.tree_flatten(tree, is_leaf=is_module, namespace=namespace)
-    if not any(map(_is_copy, leaves)):
-        yield tree
-        return
     with contextlib.ExitStack() as stack:
-        own = [stack.enter_context(_swapped(x)) if _is_copy(x) else x for x in leaves]
+        own = [stack.enter_context(_swapped(x)) if _is_copy(x) else _separate(x) for x in leaves]
         yield optree.tree_unflatten(spec, own)
+
+
+def _separate(x: Any) -> Any:
+    """An argument that may be written in place: the caller keeps what it was."""
+    return x.copied() if isinstance(x, Value) else x
 
 
 @contextlib.contextmanager
 def _swapped(copy: Any) -> Iterator[Any]:
     module, names = copy.__dict__[_ORIGIN], copy.__dict__[_NAMES]
     _refuse_running_statistics(module)
-    new = {id(_find(module, name)): _find(copy, name) for name in names}
+    new = {id(_find(module, name)): _separate(_find(copy, name)) for name in names}
     places = [
         (m._parameters, name, p)
         for m in module.modules()

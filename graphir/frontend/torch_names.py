@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from .. import activations as a
@@ -16,13 +15,13 @@ from .. import (
     class_losses,
     dtypes,
     einsum,
-    indexing,
     layers,
     layout,
     losses,
     matrices,
     products,
     random,
+    scatter,
     selection,
 )
 from .. import composites as c
@@ -31,12 +30,15 @@ from .. import reductions as r
 from ..errors import GraphirError, TraceError, UnsupportedError
 from ..value import Value, cast
 from . import torch_functions as f
+from . import torch_writes as w
 from .names import (
     Implementation,
     bitwise,
     call,
     converting,
     from_operations,
+    in_place,
+    sharing,
     spread,
     to_device_or_dtype,
     unknown,
@@ -136,7 +138,12 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
     "selection and creation": {
         "gather": selection.gather, "take_along_dim": m.take_along_dim,
         "index_select": f.index_select, "embedding": layers.embedding, "one_hot": m.one_hot,
-        "__getitem__": partial(indexing.getitem, ints_first=True), "zeros_like": f.zeros_like, "ones_like": f.ones_like,
+        "scatter": w.scatter, "scatter_add": w.scatter_add, "index_add": w.index_add,
+        "index_copy": w.index_copy, "index_fill": scatter.index_fill, "index_put": w.index_put,
+        "select_scatter": w.select_scatter, "slice_scatter": w.slice_scatter,
+        "diagonal_scatter": w.diagonal_scatter,
+        "__getitem__": w.get_item, "__setitem__": w.set_item,
+        "zeros_like": f.zeros_like, "ones_like": f.ones_like,
         "full_like": f.filled_like, "empty_like": f.zeros_like,
         "rand_like": f.drawn_like(random.rand_like, "rand_like"),
         "randn_like": f.drawn_like(random.randn_like, "randn_like"),
@@ -155,7 +162,19 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "gaussian_nll_loss": losses.gaussian_nll_loss,
     },
 }  # fmt: skip
-TABLE: Mapping[str, Implementation] = {k: v for part in SECTIONS.values() for k, v in part.items()}
+# Whose results lie in the memory of their operand.
+_VIEWS = frozenset((
+    "t", "transpose", "swapaxes", "swapdims", "adjoint", "permute", "movedim", "moveaxis",
+    "unflatten", "squeeze", "unsqueeze", "broadcast_to", "split", "chunk", "tensor_split",
+    "unbind", "narrow", "select", "diagonal", "linalg_diagonal", "detach", "view", "expand",
+    "expand_as", "view_as", "positive", "dropout", "to", "type", "type_as", "cpu", "cuda",
+    "requires_grad_", "bool", "byte", "int", "long", "half", "float", "double", "__getitem__",
+))  # fmt: skip
+_RESHAPES = frozenset(("reshape", "reshape_as", "flatten"))
+_PERHAPS = frozenset(("ravel", "contiguous", "einsum"))
+TABLE: Mapping[str, Implementation] = sharing(
+    {k: v for part in SECTIONS.values() for k, v in part.items()}, _VIEWS, _RESHAPES, _PERHAPS
+)
 
 
 def _size(x: Any, dim: int | None = None) -> Any:
@@ -175,7 +194,7 @@ def _view_as(x: Any, other: Any) -> Any:
 
 
 # Tensor methods that no function has, or that mean something else as a method.
-METHODS: Mapping[str, Implementation] = {
+_METHODS: Mapping[str, Implementation] = {
     "where": f.where_method, "view": spread(layout.reshape),
     "expand": spread(layout.broadcast_to), "repeat": f.repeat,
     "new_zeros": f.new_constant(0), "new_ones": f.new_constant(1), "new_full": f.new_filled,
@@ -189,6 +208,24 @@ METHODS: Mapping[str, Implementation] = {
     "float": converting(dtypes.float32), "double": converting(dtypes.float64),
     "byte": converting(dtypes.uint8),
 }  # fmt: skip
+# What torch has no method for that writes in place.
+_ONLY_NEW = frozenset((
+    "maximum", "minimum", "rsub", "positive", "softplus", "logsigmoid", "log_sigmoid", "silu",
+    "prelu", "gelu", "relu6", "hardsigmoid", "hardswish", "softsign", "tanhshrink", "mish",
+    "logaddexp", "where", "isnan", "isinf", "isfinite",
+))  # fmt: skip
+# `x.add_(y)` and its kin, beside those of w.CONVERTING.
+_IN_PLACE = (
+    *(n for n in SECTIONS["elementwise"] if not n.startswith(("_", "special_"))
+      and n not in _ONLY_NEW),
+    "addmm", "addmv", "addr", "baddbmm", "cumsum", "cumprod", "tril", "triu", "scatter",
+    "scatter_add", "index_add", "index_copy", "index_fill", "index_put",
+)  # fmt: skip
+METHODS: Mapping[str, Implementation] = {
+    **sharing(_METHODS, _VIEWS, _RESHAPES, _PERHAPS),
+    **{f"{n}_": in_place(TABLE[n], f"{n}_") for n in _IN_PLACE},
+    **{f"{n}_": in_place(v, f"{n}_", converts=True) for n, v in w.CONVERTING.items()},
+}
 
 PROPERTIES: Mapping[str, Implementation] = {
     "T": layout.reverse_axes, "mT": layout.matrix_transpose, "dtype": user_dtype,
@@ -250,7 +287,7 @@ def refusal(name: str) -> GraphirError | None:
     if name.endswith("_") and not name.endswith("__"):
         return UnsupportedError(
             f"Tensor.{name}",
-            f"Tensor.{name} writes in place, which is not supported",
+            f"Tensor.{name}, which writes in place, is not supported",
             hint=f"assign a new value, e.g. x = x.{name[:-1]}(...)",
         )
     return None

@@ -8,6 +8,7 @@ from itertools import chain
 
 import operations as some
 import operations_more as more
+import operations_writes as writes
 import optree
 import pytest
 import torch
@@ -23,6 +24,7 @@ GROUPS = {
     "movement": more.MOVEMENT,
     "losses": more.LOSSES,
     "kinks": more.KINKS,
+    "writes": writes.WRITES,
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import operations as some
 import operations_more as more
+import operations_writes as writes
 import optree
 import pytest
 import torch
@@ -15,6 +16,7 @@ from operations import Operation
 
 ALL: list[Operation] = [
     *some.ELEMENTWISE, *some.REDUCTIONS, *some.PRODUCTS, *more.MOVEMENT, *more.LOSSES, *more.KINKS,
+    *writes.WRITES,
 ]  # fmt: skip
 
 
