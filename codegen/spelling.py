@@ -56,12 +56,9 @@ SPELLINGS: dict[str, Spelling] = {
     ),
     "neg": Spelling("(-{0})", "(-{0})"),
     "abs": Spelling("fabs{f}({0})", "tl.abs({0})", None, "({0} < 0 ? -{0} : {0})"),
+    # 0 for NaN, as in torch.
     "sign": Spelling(
-        "({0} > 0 ? 1 : ({0} < 0 ? -1 : {0}))",
-        "tl.where({0} > 0, 1.0, tl.where({0} < 0, -1.0, {0}))",
-        None,
-        None,
-        "(({0} > 0).to({type}) - ({0} < 0).to({type}))",
+        "({0} > 0 ? 1 : ({0} < 0 ? -1 : 0))", "(({0} > 0).to({type}) - ({0} < 0).to({type}))"
     ),
     "exp": _function("gr_exp", "tl.exp"),
     "expm1": _function("gr_expm1", "libdevice.expm1"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .composites import clamp, elementwise, unsupported_option, where
+from .composites import clamp, elementwise, numbered, unsupported_option, where
 from .errors import DTypeError
 from .value import Value, binary, cast, float_value, lift_all, unary
 
@@ -47,10 +47,12 @@ def selu(x: Value) -> Value:
 
 
 def _elu(x: Value, alpha: float, scale: float) -> Value:
+    # What is not chosen must not overflow: its derivative would be 0 * inf. At 0 the derivative is
+    # that of the branch below, but the second one is 0, as in torch.
     above = x > 0
-    # What is not chosen must not overflow: its derivative would be 0 * inf.
-    below = where(above, 0.0, x * scale)
-    return where(above, x, unary("expm1", below) * alpha)
+    below = unary("expm1", where(above, 0.0, x * scale)) * alpha
+    flat = x * (scale * alpha)
+    return where(above, x, where(binary("eq", x, 0.0), flat, below))
 
 
 def gelu(x: Value, approximate: str = "none") -> Value:
@@ -69,7 +71,7 @@ def gelu(x: Value, approximate: str = "none") -> Value:
 
 def hardtanh(x: Value, min_val: float = -1.0, max_val: float = 1.0) -> Value:
     """`x` limited to [min_val, max_val]; at a limit the derivative is 0, as in torch."""
-    low, high = _limit(x, min_val), _limit(x, max_val)
+    low, high, x = _limit(x, min_val), _limit(x, max_val), numbered(x)
     return where(x <= low, low, where(x >= high, high, x))
 
 
@@ -136,9 +138,12 @@ def lerp(input: Any, end: Any, weight: Any) -> Value:
 
 
 def addcmul(input: Any, tensor1: Any, tensor2: Any, value: float = 1) -> Value:
-    """`input + value * tensor1 * tensor2`."""
+    """`input + value * tensor1 * tensor2`; of integers with `value` cut to one, as in torch."""
     product = binary("mul", tensor1, tensor2)
-    return binary("add", input, product if value == 1 else product * value)
+    (x,) = lift_all(input) if isinstance(input, Value) else [product.lift(input)]
+    if not (x.element.is_float or product.element.is_float):
+        value = int(value)
+    return binary("add", x, product if value == 1 else product * value)
 
 
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, value: float = 1) -> Value:
@@ -295,7 +300,7 @@ def rad2deg(x: Value) -> Value:
 
 def threshold(x: Value, threshold: float, value: float) -> Value:
     """`x` where it is above `threshold`, else `value`."""
-    return where(x > threshold, x, _limit(x, value))
+    return where(x <= threshold, _limit(x, value), x)
 
 
 def heaviside(input: Any, values: Any) -> Value:

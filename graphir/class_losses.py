@@ -6,6 +6,7 @@ from typing import Any
 
 from .composites import log_softmax, where
 from .composites import mean as _mean
+from .dtypes import uint8
 from .errors import ShapeError
 from .layout import reshape
 from .losses import reduced
@@ -13,7 +14,7 @@ from .selection import promise_range, require_integers, select
 from .sizes import Shape, format_shape
 from .value import Value, binary, lift_all, reduce, require_equal
 
-# torch's default, which no label has by accident: such a label is refused like any other outside.
+# torch's default.
 DEFAULT_IGNORED = -100
 
 
@@ -28,8 +29,8 @@ def cross_entropy(
     """Cross entropy of softmax(logits) with class indices (integers) or class probabilities.
 
     The classes lie along axis 1 of the logits, (n, k, ...), or axis 0 of a vector. Class indices
-    that are an argument are checked to lie in [0, k), or to be `ignore_index` where that is given,
-    before a kernel runs.
+    that are an argument are checked to lie in [0, k), or to be `ignore_index`, before a kernel
+    runs.
 
     Raises:
         ShapeError: where the target is neither (n, ...) nor, as probabilities, (n, k, ...).
@@ -114,15 +115,15 @@ def _of_indices(
     label_smoothing: float,
 ) -> Value:
     require_integers(name, y)
-    asked = ignore_index != DEFAULT_IGNORED
-    promise_range(y, 0, logp.sizes[axis], ignore_index if asked else None)
+    # An unsigned label is never negative.
+    possible = ignore_index >= 0 or y.element is not uint8
+    promise_range(y, 0, logp.sizes[axis], ignore_index if possible else None)
     weighted = logp if weights is None else logp * weights
     loss = -select(weighted, y, axis)
     if label_smoothing:
         spread = -_mean(weighted, axis)
         loss = loss * (1.0 - label_smoothing) + spread * label_smoothing
-    # Labels that are arguments are checked; others may hold the default to be ignored too.
-    counted = binary("ne", y, ignore_index) if asked or y.node.op != "input" else None
+    counted = binary("ne", y, ignore_index) if possible else None
     if counted is not None:
         loss = where(counted, loss, 0.0)
     if reduction != "mean" or (weights is None and counted is None):

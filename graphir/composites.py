@@ -91,8 +91,13 @@ def where(condition: Any, input: Any, other: Any) -> Value:
     return c.apply("where", x, y)
 
 
+def numbered(x: Value) -> Value:
+    """`x`, but that no derivative flows where it is NaN."""
+    return where(binary("eq", x, x), x, stop_gradient(x)) if x.element.is_float else x
+
+
 def clamp(x: Value, min: Any = None, max: Any = None) -> Value:
-    """`x` limited to [min, max]; at a limit the derivative is 1, as in torch; NaN stays.
+    """`x` limited to [min, max]; at a limit the derivative is 1, at NaN 0, as in torch.
 
     Raises:
         DTypeError: without any limit.
@@ -101,9 +106,21 @@ def clamp(x: Value, min: Any = None, max: Any = None) -> Value:
         raise DTypeError(
             "clamp: at least one of min and max is needed", hint="give a limit: x.clamp(min=0.0)"
         )
+    x = numbered(x)
+    min, max = (numbered(v) if isinstance(v, Value) else v for v in (min, max))
+    limits = [x.lift(v) for v in (min, max) if v is not None]
+    x = cast(x, result_dtype(x, *limits))
     if min is not None:
-        x = where(binary("lt", x, min), min, x)
-    return x if max is None else where(binary("gt", x, max), max, x)
+        x = where(_beyond("lt", x, min), min, x)
+    return x if max is None else where(_beyond("gt", x, max), max, x)
+
+
+def _beyond(op: str, x: Value, limit: Any) -> Value:
+    """Where `x` lies beyond `limit`, or that is NaN."""
+    outside = binary(op, x, limit)
+    if isinstance(limit, Value) and limit.element.is_float and not limit.weak:
+        return outside | binary("ne", limit, limit)
+    return outside
 
 
 def softplus(x: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:

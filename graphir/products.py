@@ -5,10 +5,11 @@ from __future__ import annotations
 from string import ascii_letters
 from typing import Any
 
+from .dtypes import bool_, int64
 from .errors import ShapeError
 from .layout import reshape
 from .sizes import Shape, Size, format_shape
-from .value import Value, binary, contract, lift_all, require_equal
+from .value import Value, binary, cast, contract, lift_all, require_equal
 
 
 def matmul(input: Any, other: Any) -> Value:
@@ -162,7 +163,15 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Value:
 
 
 def scaled_sum(input: Any, product: Value, beta: float, alpha: float) -> Value:
-    """`beta * input + alpha * product`, where a beta of 0 leaves `input` out, NaN and all."""
+    """`beta * input + alpha * product`, where a beta of 0 leaves `input` out, NaN and all.
+
+    Of integers, both are cut to whole numbers, as in torch.
+    """
+    if not product.element.is_float:
+        beta, alpha = int(beta), int(alpha)
+    if product.element is bool_:
+        number = cast(product, int64)
+        return cast(scaled_sum(cast(product.lift(input), int64), number, beta, alpha), bool_)
     scaled = product if alpha == 1 else product * alpha
     if beta == 0:
         return scaled

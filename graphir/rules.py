@@ -182,6 +182,12 @@ ALGEBRA = (
         lambda b, node: node.inputs[0],
     ),
     Rule(
+        "stop_gradient",
+        ("stop_gradient",),
+        "derivatives are taken before: what is left of it is its value",
+        lambda b, node: node.inputs[0],
+    ),
+    Rule(
         "constants",
         Kind.ELEMENTWISE,
         "NumPy computes it in the node's dtype; exp and its like may differ from the kernel's "

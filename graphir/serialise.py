@@ -17,6 +17,7 @@ from .dump import Naming
 from .errors import GraphirError, Location
 from .graph import Graph, IndexRange, Node, Pruned
 from .opdef import OPS
+from .ops.custom import Rule
 from .sizes import Dim
 
 FORMAT = "graphir.graph"
@@ -154,6 +155,12 @@ def _encode(value: Any) -> Any:
             return {"dim": [[list(monomial), factor] for monomial, factor in value.terms]}
         case tuple():
             return {"tuple": [_encode(x) for x in value]}
+        case Rule():
+            raise GraphirError(
+                f"`{value}` has a rule of differentiation (custom_vjp), a Python function, which "
+                "cannot be written as JSON",
+                hint="write the graph that compile makes: its derivatives are taken, the rule gone",
+            )
         case _:
             raise GraphirError(
                 f"an attribute of type {type(value).__name__} cannot be written as JSON",

@@ -115,6 +115,12 @@ def where(condition: Any, *choices: Any) -> Any:
     return c.where(condition, *choices)
 
 
+def sign(x: Any) -> Any:
+    """np.sign, which is NaN of NaN, where torch's is 0."""
+    found = activations.sign(x)
+    return c.where(activations.isnan(x), x, found) if x.element.is_float else found
+
+
 def round(x: Any, decimals: int = 0) -> Any:
     """np.round."""
     return activations.round(x, decimals)

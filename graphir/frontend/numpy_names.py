@@ -29,7 +29,7 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
     "elementwise": {
         **from_operations(lambda op: op.numpy),
         "power": f.pow, "pow": f.pow, "float_power": c.float_power, "square": c.square,
-        "sign": a.sign,
+        "sign": f.sign,
         "reciprocal": c.reciprocal, "positive": lambda x: x, "floor_divide": a.floor_divide,
         "remainder": a.remainder, "mod": a.remainder, "floor": a.floor, "ceil": a.ceil,
         "trunc": a.trunc, "fix": a.trunc, "rint": a.round, "round": f.round, "around": f.round,

@@ -36,8 +36,6 @@ _FORMS = """## Forms that are not supported
   `detach()`, and reads of what may or may not be a view of what was written (`reshape`, `ravel`
   and `contiguous` of arrays whose strides decide it).
 - `cumsum` and `cumprod` along an axis whose size is known only when the kernel runs.
-- `cross_entropy` and `nll_loss` refuse a label of -100 in an argument, as any other label outside:
-  to have labels ignored, mark them with another number and name it with `ignore_index=`.
 - The spectral and the nuclear norm; `pad` in another mode than "constant".
 - Random numbers without a seed: draw them under `with graphir.random.seed(key):`.
 - Operands of a product must be of one dtype, as in torch.

@@ -9,7 +9,7 @@ from typing import Any
 from .. import activations, einsum, indexing, layout, matrices, products, rearrange, reductions
 from .. import composites as c
 from ..dtypes import DType
-from ..errors import UnsupportedError
+from ..errors import DTypeError, UnsupportedError
 from ..ops.elementwise import full_like
 from ..sizes import Shape
 from ..value import Value, binary, cast, lift_all, power, reduce, unwrap_size
@@ -18,11 +18,24 @@ from .names import Implementation, as_sizes
 
 def add(input: Any, other: Any, alpha: Any = 1) -> Any:
     """`input + alpha * other`."""
+    _whole("alpha", alpha, input, other)
     return binary("add", input, other if alpha == 1 else other * alpha)
+
+
+def _whole(what: str, number: Any, *values: Any) -> None:
+    """Raise DTypeError for a fraction times integers, as torch does."""
+    if isinstance(number, float) and not any(
+        v.element.is_float if isinstance(v, Value) else isinstance(v, float) for v in values
+    ):
+        raise DTypeError(
+            f"{what}={number} must be a whole number for integers",
+            hint="convert the operands first, e.g. x.float()",
+        )
 
 
 def sub(input: Any, other: Any, alpha: Any = 1) -> Any:
     """`input - alpha * other`."""
+    _whole("alpha", alpha, input, other)
     return binary("sub", input, other if alpha == 1 else other * alpha)
 
 
@@ -174,6 +187,8 @@ def baddbmm(input: Any, batch1: Any, batch2: Any, beta: Any = 1, alpha: Any = 1)
 
 def addr(input: Any, vec1: Any, vec2: Any, beta: Any = 1, alpha: Any = 1) -> Any:
     """`beta * input + alpha * outer(vec1, vec2)`."""
+    _whole("beta", beta, input, vec1, vec2)
+    _whole("alpha", alpha, input, vec1, vec2)
     return products.scaled_sum(input, products.outer(vec1, vec2), beta, alpha)
 
 

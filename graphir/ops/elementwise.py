@@ -82,10 +82,10 @@ def full_like(x: Value, value: float) -> Value:
 
 
 def _tie_share(g: Value, mine: Value, other: Value, mine_wins: str) -> Value:
-    """torch's subgradient of maximum and minimum: half to each side at a tie."""
-    tie = mine.apply("eq", other)
-    won = mine.apply(mine_wins, other)
-    return tie.apply("where", g * 0.5, select_or_zero(won, g))
+    """torch's subgradient of maximum and minimum: half to each side at a tie, all to both where
+    one is NaN."""
+    tie, lost = mine.apply("eq", other), other.apply(mine_wins, mine)
+    return tie.apply("where", g * 0.5, lost.apply("where", zeros_like(g), g))
 
 
 def _pow_base(g: Value, out: Value, x: Value, p: Value) -> Value:
@@ -153,11 +153,18 @@ declare(
     torch=("abs", "absolute"),
     numpy=("abs", "absolute", "fabs"),
 )
-declare("sign", np.sign, None, kinds="if", torch=("sign", "sgn"), numpy=("sign",))
+declare(
+    "sign",
+    lambda x: np.asarray(x > 0).astype(x.dtype) - np.asarray(x < 0).astype(x.dtype),
+    None,
+    kinds="if",
+    torch=("sign", "sgn"),
+)
 declare(
     "relu",
     lambda x: np.maximum(x, 0),
-    lambda g, o, x: select_or_zero(x.apply("gt", zeros_like(x)), g),
+    # So written as to let through what meets a NaN, as torch does.
+    lambda g, o, x: x.apply("le", zeros_like(x)).apply("where", zeros_like(g), g),
     kinds="if",
     torch=("relu",),
 )

@@ -38,12 +38,13 @@ def _atan2_part(g: Value, part: Value, other: Value) -> Value:
     r = part.apply("hypot", other)
     flat = r.apply("eq", zeros_like(r))
     safe = flat.apply("where", full_like(r, 1.0), r)
-    return g * (part / safe / safe)
+    return g * flat.apply("where", zeros_like(r), part / safe / safe)
 
 
 def _hypot_part(g: Value, out: Value, part: Value) -> Value:
     flat = out.apply("eq", zeros_like(out))
-    return g * (part / flat.apply("where", full_like(out, 1.0), out))
+    ratio = part / flat.apply("where", full_like(out, 1.0), out)
+    return g * flat.apply("where", zeros_like(out), ratio)
 
 
 def _integer_remainder(x: Array, y: Array) -> Array:

@@ -27,8 +27,8 @@ def _vjp_sum(g: Value, out: Value, x: Value, axes: tuple[int, ...]) -> Value:
 
 
 def _vjp_extremum(g: Value, out: Value, x: Value, axes: tuple[int, ...]) -> Value:
-    """torch's subgradient of amax and amin: an equal share for each element that attains it."""
-    hit = x.apply("eq", restore(out, x, axes))
+    """torch's subgradient of max and min: an equal share for each element that attains it."""
+    hit = _hits(out, x, axes)
     count = cast(hit, g.element).apply("sum", axes=axes)
     return select_or_zero(hit, restore(g / count, x, axes))
 
@@ -39,9 +39,15 @@ def _jvp_extremum(
     """The mean tangent of the elements that attain it: the transpose of `_vjp_extremum`."""
     (t,) = tangents
     assert t is not None
-    hit = x.apply("eq", restore(out, x, axes))
+    hit = _hits(out, x, axes)
     count = cast(hit, t.element).apply("sum", axes=axes)
     return select_or_zero(hit, t).apply("sum", axes=axes) / count
+
+
+def _hits(out: Value, x: Value, axes: tuple[int, ...]) -> Value:
+    """Where `x` is its extremum: where it is NaN, if that is NaN."""
+    hit = x.apply("eq", restore(out, x, axes))
+    return hit.apply("logical_or", x.apply("ne", x)) if x.element.is_float else hit
 
 
 def _vjp_prod(g: Value, out: Value, x: Value, axes: tuple[int, ...]) -> Value:

@@ -61,7 +61,8 @@ CASES: dict[str, tuple[Callable[..., Any], Scalar, Scalar, Scalar]] = {
     "elu": (
         F.elu, lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
         lambda x: np.where(x > 0, 1, np.exp(np.minimum(x, 0))),
-        lambda x: np.where(x > 0, 0, np.exp(np.minimum(x, 0)))),
+        # torch's at 0 is 0.
+        lambda x: np.where(x >= 0, 0, np.exp(np.minimum(x, 0)))),
     "atan": (
         torch.atan, np.arctan, lambda x: 1 / (1 + x * x), lambda x: -2 * x / (1 + x * x) ** 2),
     "hypot": (

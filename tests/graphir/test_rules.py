@@ -50,6 +50,7 @@ class Example:
 V: tuple[Any, ...] = (10,)
 EXAMPLES = [
     Example("copy", (V,), lambda x: x.apply("copy", tag=0), ""),
+    Example("stop_gradient", (V,), lambda x: x.apply("stop_gradient"), ""),
     Example("custom_vjp", (V,), lambda x: x.apply("custom_vjp", rule=None, output=0), ""),
     Example(
         "constants",

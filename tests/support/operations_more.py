@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from operations import INF, PAIR, Operation
 from torch.nn import functional as F
@@ -185,6 +187,7 @@ LOSSES = [
         ),
         PAIR,
         PROBABILITIES,
+        # torch adds 1e-12 to the denominators of the second derivative.
         loose=1e6,
     ),
     Op(
@@ -302,9 +305,36 @@ KINKS = [
     ),
     Op(
         "kinks of elu",
-        lambda x: (F.elu(x, 0.5), F.celu(x), F.selu(x)),
+        lambda x: (F.elu(x, 0.5), F.celu(x, 2.0), F.selu(x)),
         given=([-1.0, 0.0, 1.0],),
-        order=1,
+    ),
+    # Not elu and hardtanh: torch's derivative at NaN depends on where in memory the NaN lies.
+    Op(
+        "kinks of nan",
+        lambda x: (
+            torch.sign(x),
+            torch.abs(x),
+            torch.relu(x),
+            x.clamp(-1, 1),
+            x.clamp(min=0.5),
+            F.threshold(x, 0.5, 0.0),
+            F.leaky_relu(x, 0.2),
+            x.max(),
+            x.max(0)[0],
+        ),
+        given=([math.nan, -1.0, 0.0, 1.0, math.nan, 7.0],),
+    ),
+    Op(
+        "kinks of nan of two",
+        lambda x, y: (
+            torch.maximum(x, y),
+            torch.minimum(x, y),
+            torch.clamp(x, y, y + 1),
+            torch.where(x > y, x, y),
+            F.l1_loss(x, y, reduction="none"),
+            F.huber_loss(x, y, reduction="none"),
+        ),
+        given=([math.nan, 1.0, math.nan, 0.5], [1.0, math.nan, math.nan, 0.5]),
     ),
     Op(
         "kinks of two",
