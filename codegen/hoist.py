@@ -136,10 +136,19 @@ def _terms(
             right = known[1]
             if node.op == "sub":
                 right = [Late(t.scalar, new.add("neg", t.local)) for t in right]
-            return known[0] + right
+            return _merged(new, known[0] + right)
         case "where":
             return _where_terms(new, operands, known)
     return None
+
+
+def _merged(new: Graph, parts: list[Late]) -> list[Late]:
+    """One term for each scalar: each term costs a sum of its own over the stream."""
+    found: dict[Node, Node] = {}
+    for part in parts:
+        known = found.get(part.scalar)
+        found[part.scalar] = part.local if known is None else new.add("add", known, part.local)
+    return [Late(scalar, local) for scalar, local in found.items()]
 
 
 def _where_terms(

@@ -139,3 +139,15 @@ def test_the_user_keeps_his_names_and_lines() -> None:
     _, after = hoisted(graph)
     assert [after.names[n] for n in after.inputs] == ["w", "x", "y"]
     assert all(after.locations.get(n) for n in after.live() if n.op == "contract")
+
+
+def test_terms_of_one_scalar_share_their_sum() -> None:
+    def entropy(w: Any, x: Any, y: Any) -> Any:
+        return torch.nn.functional.cross_entropy(x @ w, y)
+
+    w, x = torch.randn(6, 4), torch.randn(ROWS, 6)
+    y = torch.randint(0, 4, (ROWS,))
+    graph = simplify(graphir.trace(graphir.value_and_grad(entropy), w, x, y))
+    (kernel,) = plan(graph, name="step", machine=CPU).kernels
+    # The loss, how many labels count, and the gradient once.
+    assert len(kernel.accumulators) == 3

@@ -9,9 +9,9 @@
 
 #define PARAMETERS void *const *buffers, const int64_t *sizes, int64_t step, int32_t thread, \
     const int64_t *block, int64_t begin, int64_t end, char *kept, char *scratch
-#define KEPT 320
+#define KEPT 384
 #define ZEROED 0
-#define OF_A_THREAD 1216
+#define OF_A_THREAD 1408
 #define OF_ALL 0
 
 #define GR_INLINE static inline __attribute__((always_inline, unused))
@@ -284,11 +284,14 @@ static void softmax_step_0_clear(char *kept) {
     for (int64_t e = 0; e < 1; e++) {
         ((float *)(kept + 0))[e] = 0.0f;
     }
-    for (int64_t e = 0; e < 48; e++) {
+    for (int64_t e = 0; e < 1; e++) {
         ((float *)(kept + 64))[e] = 0.0f;
     }
+    for (int64_t e = 0; e < 48; e++) {
+        ((float *)(kept + 128))[e] = 0.0f;
+    }
     for (int64_t e = 0; e < 16; e++) {
-        ((float *)(kept + 256))[e] = 0.0f;
+        ((float *)(kept + 320))[e] = 0.0f;
     }
 }
 static void softmax_step_0_join(char *kept, const char *a, const char *b) {
@@ -299,16 +302,22 @@ static void softmax_step_0_join(char *kept, const char *a, const char *b) {
         ((float *)(kept + 0))[e] = a_e + b_e;
     }
     #pragma omp simd
-    for (int64_t e = 0; e < 48; e++) {
+    for (int64_t e = 0; e < 1; e++) {
         const float a_e = ((const float *)(a + 64))[e];
         const float b_e = ((const float *)(b + 64))[e];
         ((float *)(kept + 64))[e] = a_e + b_e;
     }
     #pragma omp simd
+    for (int64_t e = 0; e < 48; e++) {
+        const float a_e = ((const float *)(a + 128))[e];
+        const float b_e = ((const float *)(b + 128))[e];
+        ((float *)(kept + 128))[e] = a_e + b_e;
+    }
+    #pragma omp simd
     for (int64_t e = 0; e < 16; e++) {
-        const float a_e = ((const float *)(a + 256))[e];
-        const float b_e = ((const float *)(b + 256))[e];
-        ((float *)(kept + 256))[e] = a_e + b_e;
+        const float a_e = ((const float *)(a + 320))[e];
+        const float b_e = ((const float *)(b + 320))[e];
+        ((float *)(kept + 320))[e] = a_e + b_e;
     }
 }
 static void softmax_step_0_pass(PARAMETERS) {
@@ -321,13 +330,10 @@ static void softmax_step_0_pass(PARAMETERS) {
     const int64_t batch = sizes[1];
     const int64_t start = step * batch;
     const int64_t n = rows - start < batch ? rows - start : batch;
-    float t27 = *(float *)(kept + 0);
-    float *restrict const t45 = (float *)(kept + 64);
-    float *restrict const t44 = (float *)(kept + 256);
-    float t33;
-    const float t29_2 = (float)((int64_t)n);
-    const float t32 = 1.0f / t29_2;
-    t33 = -t32;
+    float t35 = *(float *)(kept + 0);
+    float t36 = *(float *)(kept + 64);
+    float *restrict const t53 = (float *)(kept + 128);
+    float *restrict const t50 = (float *)(kept + 320);
     _Alignas(64) float t5[768];
     _Alignas(64) float t8[256];
     _Alignas(64) float t7[768];
@@ -336,20 +342,27 @@ static void softmax_step_0_pass(PARAMETERS) {
     _Alignas(64) float t10[768];
     _Alignas(64) uint8_t t21[768];
     _Alignas(64) float t25[256];
-    _Alignas(64) float t37[256];
-    _Alignas(64) float t11[768];
+    _Alignas(64) uint8_t t29[256];
     _Alignas(64) float t39[256];
-    _Alignas(64) float t35[768];
-    _Alignas(64) float t43[768];
+    _Alignas(64) float t43[256];
+    _Alignas(64) float t11[768];
+    _Alignas(64) float t45[256];
+    _Alignas(64) float t41[768];
+    _Alignas(64) float t49[768];
     for (int64_t i0 = begin; i0 < end; i0 += 256) {
         const int64_t m_i = end - i0 < 256 ? end - i0 : 256;
         const int64_t ahead = i0 + 256 < end ? 256 : batch + begin - i0;
         const int64_t beyond = rows - start;
-        for (int64_t k = 0; k < 3; k++) {
+        #pragma omp simd
+        for (int64_t i_ = 0; i_ < m_i; i_++) {
+            const int64_t i = i0 + i_;
+            t29[i_] = labels_ptr[order_ptr[start + i]] != INT64_C(-100);
+        }
+        for (int64_t j = 0; j < 3; j++) {
             #pragma omp simd
             for (int64_t i_ = 0; i_ < m_i; i_++) {
                 const int64_t i = i0 + i_;
-                t21[k * 256 + i_] = labels_ptr[order_ptr[start + i]] == k;
+                t21[j * 256 + i_] = labels_ptr[order_ptr[start + i]] == j;
             }
         }
         {
@@ -358,27 +371,27 @@ static void softmax_step_0_pass(PARAMETERS) {
                 for (; ib < m_i; ib += 4) {
                     {
                         f32x8 sums[4][3] = {0};
-                        int64_t jb = 0;
+                        int64_t kb = 0;
                         {
-                            const int64_t j = jb;
+                            const int64_t k = kb;
                             f32x8 right[3];
                             UNROLL for (int q = 0; q < 3; q++) {
-                                const int64_t k = 0 + q;
-                                right[q] = f32x8_load(&params_0_ptr[j + k * 16]);
+                                const int64_t j = 0 + q;
+                                right[q] = f32x8_load(&params_0_ptr[k + j * 16]);
                                 KEEP(right[q]);
                             }
                             UNROLL for (int u = 0; u < 4; u++) {
                                 const int64_t i_ = ib + u < m_i - 1 ? ib + u : m_i - 1;
                                 const int64_t i = i0 + i_;
-                                const f32x8 left = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                                const f32x8 left = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + k], 5);
                                 UNROLL for (int q = 0; q < 3; q++) sums[u][q] += left * right[q];
                             }
                         }
                         UNROLL for (int q = 0; q < 3; q++) {
                             const int64_t i_ = ib;
                             const int64_t i = i0 + i_;
-                            const int64_t k = 0 + q;
-                            f32x4_store(&t5[k * 256 + i_], f32x8_sum4(sums[0][q], sums[1][q], sums[2][q], sums[3][q]));
+                            const int64_t j = 0 + q;
+                            f32x4_store(&t5[j * 256 + i_], f32x8_sum4(sums[0][q], sums[1][q], sums[2][q], sums[3][q]));
                         }
                     }
                 }
@@ -388,25 +401,25 @@ static void softmax_step_0_pass(PARAMETERS) {
             const int64_t i = i0 + i_;
             t8[i_] = (-INFINITY);
         }
-        for (int64_t k = 0; k < 3; k++) {
+        for (int64_t j = 0; j < 3; j++) {
             #pragma omp simd
             for (int64_t i_ = 0; i_ < m_i; i_++) {
                 const int64_t i = i0 + i_;
-                t7[k * 256 + i_] = t5[k * 256 + i_] + params_1_ptr[k];
-                t8[i_] = t8[i_] > t7[k * 256 + i_] || t8[i_] != t8[i_] ? t8[i_] : t7[k * 256 + i_];
+                t7[j * 256 + i_] = t5[j * 256 + i_] + params_1_ptr[j];
+                t8[i_] = t8[i_] > t7[j * 256 + i_] || t8[i_] != t8[i_] ? t8[i_] : t7[j * 256 + i_];
             }
         }
         for (int64_t i_ = 0; i_ < m_i; i_++) {
             const int64_t i = i0 + i_;
             t12[i_] = 0.0f;
         }
-        for (int64_t k = 0; k < 3; k++) {
+        for (int64_t j = 0; j < 3; j++) {
             #pragma omp simd
             for (int64_t i_ = 0; i_ < m_i; i_++) {
                 const int64_t i = i0 + i_;
-                t10[k * 256 + i_] = t7[k * 256 + i_] - t8[i_];
-                t11[k * 256 + i_] = gr_expf(t10[k * 256 + i_]);
-                t12[i_] += t11[k * 256 + i_];
+                t10[j * 256 + i_] = t7[j * 256 + i_] - t8[i_];
+                t11[j * 256 + i_] = gr_expf(t10[j * 256 + i_]);
+                t12[i_] += t11[j * 256 + i_];
             }
         }
         #pragma omp simd
@@ -418,41 +431,57 @@ static void softmax_step_0_pass(PARAMETERS) {
             const int64_t i = i0 + i_;
             t25[i_] = 0.0f;
         }
-        for (int64_t i_ = 0; i_ < m_i; i_++) {
-            const int64_t i = i0 + i_;
-            t37[i_] = 0.0f;
-        }
-        for (int64_t k = 0; k < 3; k++) {
+        for (int64_t j = 0; j < 3; j++) {
             #pragma omp simd
             for (int64_t i_ = 0; i_ < m_i; i_++) {
                 const int64_t i = i0 + i_;
-                const float t17 = t10[k * 256 + i_] - t14[i_];
-                const float t24 = t21[k * 256 + i_] ? t17 : 0.0f;
+                const float t17 = t10[j * 256 + i_] - t14[i_];
+                const float t24 = t21[j * 256 + i_] ? t17 : 0.0f;
                 t25[i_] += t24;
-                t35[k * 256 + i_] = t21[k * 256 + i_] ? t33 : 0.0f;
-                const float t36 = -t35[k * 256 + i_];
-                t37[i_] += t36;
             }
         }
-        _Alignas(64) float terms_t27[256];
+        _Alignas(64) float terms_t35[256];
+        _Alignas(64) float terms_t36[256];
         #pragma omp simd
         for (int64_t i_ = 0; i_ < m_i; i_++) {
             const int64_t i = i0 + i_;
             const float t26 = -t25[i_];
-            terms_t27[i_] = t26;
-            t39[i_] = t37[i_] / t12[i_];
+            const float t31 = t29[i_] ? t26 : 0.0f;
+            terms_t35[i_] = t31;
+            const float t34 = t29[i_] ? 1.0f : 0.0f;
+            terms_t36[i_] = t34;
+            t39[i_] = -t34;
         }
-        t27 += f32x16_add_all(terms_t27, m_i);
-        for (int64_t k = 0; k < 3; k++) {
+        t35 += f32x16_add_all(terms_t35, m_i);
+        t36 += f32x16_add_all(terms_t36, m_i);
+        for (int64_t i_ = 0; i_ < m_i; i_++) {
+            const int64_t i = i0 + i_;
+            t43[i_] = 0.0f;
+        }
+        for (int64_t j = 0; j < 3; j++) {
             #pragma omp simd
             for (int64_t i_ = 0; i_ < m_i; i_++) {
                 const int64_t i = i0 + i_;
-                const float t42 = t39[i_] * t11[k * 256 + i_];
-                t43[k * 256 + i_] = t35[k * 256 + i_] + t42;
+                t41[j * 256 + i_] = t21[j * 256 + i_] ? t39[i_] : 0.0f;
+                const float t42 = -t41[j * 256 + i_];
+                t43[i_] += t42;
+            }
+        }
+        #pragma omp simd
+        for (int64_t i_ = 0; i_ < m_i; i_++) {
+            const int64_t i = i0 + i_;
+            t45[i_] = t43[i_] / t12[i_];
+        }
+        for (int64_t j = 0; j < 3; j++) {
+            #pragma omp simd
+            for (int64_t i_ = 0; i_ < m_i; i_++) {
+                const int64_t i = i0 + i_;
+                const float t48 = t45[i_] * t11[j * 256 + i_];
+                t49[j * 256 + i_] = t41[j * 256 + i_] + t48;
             }
             {
                 const int64_t i_ = 0;
-                t44[k] += f32x16_add_all(&t43[k * 256 + i_], m_i);
+                t50[j] += f32x16_add_all(&t49[j * 256 + i_], m_i);
             }
         }
         {
@@ -465,12 +494,12 @@ static void softmax_step_0_pass(PARAMETERS) {
                         const int64_t i = i0 + i_;
                         f32x8 right[1];
                         {
-                            const int64_t j = 0 + 0;
-                            right[0] = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                            const int64_t k = 0 + 0;
+                            right[0] = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + k], 5);
                         }
                         UNROLL for (int u = 0; u < 3; u++) {
-                            const int64_t k = 0 + u;
-                            const float left = t43[k * 256 + i_];
+                            const int64_t j = 0 + u;
+                            const float left = t49[j * 256 + i_];
                             UNROLL for (int q = 0; q < 1; q++) sums[c][u][q] += left * right[q];
                         }
                     }
@@ -480,33 +509,34 @@ static void softmax_step_0_pass(PARAMETERS) {
                     const int64_t i = i0 + i_;
                     f32x8 right[1];
                     {
-                        const int64_t j = 0 + 0;
-                        right[0] = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + j], 5);
+                        const int64_t k = 0 + 0;
+                        right[0] = f32x8_tail(&x_ptr[order_ptr[start + i] * 5 + k], 5);
                     }
                     UNROLL for (int u = 0; u < 3; u++) {
-                        const int64_t k = 0 + u;
-                        const float left = t43[k * 256 + i_];
+                        const int64_t j = 0 + u;
+                        const float left = t49[j * 256 + i_];
                         UNROLL for (int q = 0; q < 1; q++) sums[0][u][q] += left * right[q];
                     }
                 }
                 UNROLL for (int u = 0; u < 3; u++) {
                     {
                         const int q = 0;
-                        const int64_t k = 0 + u;
-                        const int64_t j = 0 + 8 * q;
+                        const int64_t j = 0 + u;
+                        const int64_t k = 0 + 8 * q;
                         f32x8 sum = sums[0][u][q];
                         sum += sums[1][u][q];
                         sum += sums[2][u][q];
                         sum += sums[3][u][q];
                         if (q == 0) sum = f32x8_keep(sum, 5);
-                        sum += f32x8_load(&t45[k * 16 + j]);
-                        f32x8_store(&t45[k * 16 + j], sum);
+                        sum += f32x8_load(&t53[j * 16 + k]);
+                        f32x8_store(&t53[j * 16 + k], sum);
                     }
                 }
             }
         }
     }
-    *(float *)(kept + 0) = t27;
+    *(float *)(kept + 0) = t35;
+    *(float *)(kept + 64) = t36;
 }
 static void softmax_step_0_finish(PARAMETERS) {
     float *restrict const params_0_ptr = buffers[0];
@@ -517,27 +547,31 @@ static void softmax_step_0_finish(PARAMETERS) {
     const int64_t batch = sizes[1];
     const int64_t start = step * batch;
     const int64_t n = rows - start < batch ? rows - start : batch;
-    const float t27 = *(float *)(kept + 0);
-    float *restrict const t45 = (float *)(kept + 64);
-    float *restrict const t44 = (float *)(kept + 256);
-    float t46;
-    const float t29 = (float)((int64_t)n);
-    const float t30 = t27 / t29;
-    t46 = (float)lr_ptr[step];
-    if (thread == 0) out2_ptr[step] = t30;
-    for (int64_t k = 0; k < 3; k++) {
+    const float t35 = *(float *)(kept + 0);
+    const float t36 = *(float *)(kept + 64);
+    float *restrict const t53 = (float *)(kept + 128);
+    float *restrict const t50 = (float *)(kept + 320);
+    float t38;
+    float t56;
+    const float t37 = t35 / t36;
+    t56 = (float)lr_ptr[step];
+    t38 = 1.0f / t36;
+    if (thread == 0) out2_ptr[step] = t37;
+    for (int64_t j = 0; j < 3; j++) {
         #pragma omp simd
-        for (int64_t j = 0; j < 5; j++) {
-            const float t48 = t46 * t45[k * 16 + j];
-            const float t49 = params_0_ptr[j + k * 16] - t48;
-            params_0_ptr[j + k * 16] = t49;
+        for (int64_t k = 0; k < 5; k++) {
+            const float t55 = t38 * t53[j * 16 + k];
+            const float t58 = t56 * t55;
+            const float t59 = params_0_ptr[k + j * 16] - t58;
+            params_0_ptr[k + j * 16] = t59;
         }
     }
     #pragma omp simd
-    for (int64_t k = 0; k < 3; k++) {
-        const float t51 = t46 * t44[k];
-        const float t52 = params_1_ptr[k] - t51;
-        params_1_ptr[k] = t52;
+    for (int64_t j = 0; j < 3; j++) {
+        const float t52 = t38 * t50[j];
+        const float t61 = t56 * t52;
+        const float t62 = params_1_ptr[j] - t61;
+        params_1_ptr[j] = t62;
     }
 }
 
@@ -585,8 +619,8 @@ static void work(call_t *call, int32_t thread) {
     char *scratch = memory + 3 * KEPT;
     void *places[7];
     memcpy(places, call->buffers, sizeof places);
-    places[0] = memory + 960 + 0;
-    places[1] = memory + 960 + 192;
+    places[0] = memory + 1152 + 0;
+    places[1] = memory + 1152 + 192;
     {
         float *inside = places[0], *outside = call->buffers[0];
         memset(inside, 0, 192);
