@@ -16,27 +16,28 @@ from .loops import (
     padded_array,
     vector_sums,
 )
+from .machine import Machine
 from .products import Product, load_stride, plan_product, resolve
 from .resident import Resident, relayout
 from .tile import Axis, AxisRole, Contract, Load, Map, Statement, Tile, TileKernel
 
 
 def lower_loops(
-    kernel: TileKernel, vector_bytes: int, residents: Mapping[str, Resident]
+    kernel: TileKernel, machine: Machine, residents: Mapping[str, Resident]
 ) -> LoopKernel:
-    """The loop nests of a tile kernel, for vectors of so many bytes.
+    """The loop nests of a tile kernel, for the machine's vectors.
 
     Args:
         residents: buffers that lie in the call's own memory, in another layout.
     """
-    made = build_loops(relayout(kernel, residents), vector_bytes)
+    made = build_loops(relayout(kernel, residents), machine.vector_bytes)
     inline = dict(made.preamble.inline)
     parts = (made.preamble, made.body, made.epilogue)
     for part in parts:
         inline.update(part.inline)
         # What does not change along the stream is copied once, before it.
         early = made.preamble if part is made.body else part
-        _Blocking(made, part, early, inline, residents).run()
+        _Blocking(made, part, early, inline, residents, machine.accumulators).run()
     arrays = made.arrays()
     for part in parts:
         for nest in part.nests:
@@ -69,8 +70,9 @@ class _Blocking:
         early: Part,
         inline: Mapping[Tile, Statement],
         residents: Mapping[str, Resident],
+        accumulators: int,
     ) -> None:
-        self.residents = residents
+        self.residents, self.accumulators = residents, accumulators
         self.made, self.part, self.early, self.inline = made, part, early, inline
         self.arrays = made.arrays()
         self.packs: dict[tuple[Tile, tuple[Axis, ...]], Tile] = {}
@@ -87,7 +89,9 @@ class _Blocking:
 
     def _plan(self, s: Contract, placed: list[Nest]) -> Product | None:
         lanes = self.made.vector_bytes // max(s.out.dtype.itemsize, 1)
-        product = plan_product(s, lanes, self._stride, self._out_stride, self._packable)
+        product = plan_product(
+            s, lanes, self.accumulators, self._stride, self._out_stride, self._packable
+        )
         if product is None:
             return None
         if s.into is not None:

@@ -30,10 +30,10 @@ _HEADER = """#define _GNU_SOURCE
 
 def print_c(program: Program) -> str:
     """The C text of a program; its entry is `program.C_ENTRY`."""
-    width = program.machine.vector_bytes
-    plain = [lower_loops(k, width, {}) for k in program.kernels]
+    machine = program.machine
+    plain = [lower_loops(k, machine, {}) for k in program.kernels]
     residents = choose_residents(program, [k.wanted for k in plain])
-    loops = [lower_loops(k, width, residents) for k in program.kernels] if residents else plain
+    loops = [lower_loops(k, machine, residents) for k in program.kernels] if residents else plain
     own = own_buffers(program)
     names = None if own is None else frozenset(b.name for b in own)
     printers: list[KernelPrinter] = []

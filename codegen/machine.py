@@ -75,6 +75,7 @@ class Machine:
         block_rows: bounds of the stream block.
         dot_size: smallest extent for which a contraction uses the matrix unit; 0 for none.
         vector_bytes: of a vector register; 0 where the target's compiler sees to it.
+        accumulators: vector registers that a product may hold sums in; the rest hold operands.
         chip: the GPU, if it is one.
     """
 
@@ -87,12 +88,24 @@ class Machine:
     block_rows: tuple[int, int]
     dot_size: int
     vector_bytes: int
+    accumulators: int = 0
     chip: Chip | None = None
 
 
-# A CPU core: a block of 64 rows or more keeps its tiles within L2; weights may be re-read from
-# L2/L3, so the limits are generous.
-CPU = Machine("c", False, 1 << 22, 1 << 23, 1 << 16, 1 << 10, (16, 256), 0, 64)
+def cpu(vector_bytes: int, registers: int) -> Machine:
+    """A CPU core with so many vector registers of so many bytes.
+
+    A block of 64 rows or more keeps its tiles within L2; weights may be re-read from L2/L3, so
+    the limits are generous.
+    """
+    accumulators = registers * 3 // 4
+    return Machine(
+        "c", False, 1 << 22, 1 << 23, 1 << 16, 1 << 10, (16, 256), 0, vector_bytes, accumulators
+    )
+
+
+AVX512, AVX2, SSE, NEON = cpu(64, 32), cpu(32, 16), cpu(16, 16), cpu(16, 32)
+CPU = AVX512  # what kernels are planned for where no processor is asked about
 
 _NVIDIA = ("tf32x3", "tf32", "bf16")
 # The matrix rate at "highest" is a third of tf32's on NVIDIA: each product takes three. AMD's
@@ -127,7 +140,7 @@ def chip_of(backend: str, arch: int | str) -> Chip:
 def gpu(chip: Chip) -> Machine:
     """A GPU's programs: weights and accumulators live in registers and shared memory."""
     # With more rows a block, products at float32 accuracy spill: 64 rows of 64 on sm_90 did.
-    return Machine("triton", True, 1 << 14, 1 << 15, 1 << 11, 1 << 13, (16, 1024), 16, 0, chip)
+    return Machine("triton", True, 1 << 14, 1 << 15, 1 << 11, 1 << 13, (16, 1024), 16, 0, chip=chip)
 
 
 # Where a kernel is only read, or interpreted.

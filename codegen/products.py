@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from .tile import Axis, AxisRole, Contract, Load, Map, Statement, Term, Tile
 
 REGISTERS = 32
-_HELD = 24  # accumulators in registers; the rest hold operands
 _SHORT_ROW = 1  # vector: with longer rows, sixteen of them would be sixteen streams of memory
 _ADD_UP = 9  # operations that add up the lanes of a vector
 
@@ -114,19 +113,27 @@ def _holds(rows: Axis | None, lanes: int) -> bool:
 
 
 def plan_product(
-    s: Contract, lanes: int, stride: Strides, out_stride: Strides, packable: Callable[[Tile], bool]
+    s: Contract,
+    lanes: int,
+    accumulators: int,
+    stride: Strides,
+    out_stride: Strides,
+    packable: Callable[[Tile], bool],
 ) -> Product | None:
     """The cheapest form of `s`; None where no form fits (odd strides, integers).
 
     Args:
         lanes: elements of a vector.
+        accumulators: vectors of sums that are held in registers.
         stride: of an operand along an axis.
         out_stride: of the result; None where its layout is still free.
         packable: whether an operand may be copied to an array with another layout.
     """
     if not s.out.dtype.is_float or s.out.dtype.itemsize < 4:
         return None
-    candidates = [p for p in _candidates(s, lanes) if _fits(p, stride, out_stride, packable)]
+    candidates = [
+        p for p in _candidates(s, lanes, accumulators) if _fits(p, stride, out_stride, packable)
+    ]
     return min(candidates, key=_cost, default=None)
 
 
@@ -144,7 +151,7 @@ def _narrow(lanes: int, vector: Axis) -> int:
     return lanes
 
 
-def _candidates(s: Contract, most: int) -> list[Product]:
+def _candidates(s: Contract, most: int, accumulators: int) -> list[Product]:
     found: list[Product] = []
     for left, right in ((s.a, s.b), (s.b, s.a)):
         free_left = [a for a in left.axes if a not in s.axes and a not in right.axes]
@@ -159,13 +166,14 @@ def _candidates(s: Contract, most: int) -> list[Product]:
                 *(a for a in free_right if a is not vector),
             ]
             wide = _vectors(vector, lanes)
-            vectors = min(wide, 4 if rows is not None else 8)
+            most_vectors = 4 if rows is not None else 8
+            vectors = min(wide, most_vectors if accumulators > 12 else most_vectors // 2)
             vectors = max(
                 v
                 for v in range(1, vectors + 1)
                 if wide % v == 0 or v <= vectors // 2 or v == vectors
             )
-            block = _block(rows, min(_HELD // vectors, 12), 4 if vectors > 1 else 8)
+            block = _block(rows, min(accumulators // vectors, 12), 4 if vectors > 1 else 8)
             held = block * vectors
             chains = 1 if held >= 8 else (2 if held >= 4 else 4)
             found.append(
@@ -196,11 +204,15 @@ def _candidates(s: Contract, most: int) -> list[Product]:
                 *(a for a in free_left if a is not rows),
                 *(a for a in free_right if a is not columns),
             ]
-            column_block = _block(columns, 6, 4)
-            row_block = _block(rows, _HELD // column_block, 4)
+            column_block = _block(columns, 6 if accumulators > 12 else 3, 4)
+            row_block = _block(rows, accumulators // column_block, 4)
             if columns is not None:
                 row_block = min(row_block, 4)
-            elif _vectors(vector, lanes) <= _SHORT_ROW and _holds(rows, lanes):
+            elif (
+                _vectors(vector, lanes) <= _SHORT_ROW
+                and _holds(rows, lanes)
+                and lanes <= accumulators
+            ):
                 row_block = lanes
             found.append(
                 Product(

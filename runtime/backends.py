@@ -153,13 +153,15 @@ class Build:
 
     @cached_property
     def _c_program(self) -> Program:
-        from graphir.codegen.machine import CPU
         from graphir.codegen.schedule import plan
+
+        from .processor import processor
 
         with timed("schedule for c", self.name):
             program = plan(
-                self.graph, name=self.name, machine=CPU, loop=self.loop, precision=self.precision
-            )
+                self.graph, name=self.name, machine=processor(), loop=self.loop,
+                precision=self.precision,
+            )  # fmt: skip
         log_program(program)
         return program
 

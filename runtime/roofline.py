@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from .cache import DiskCache, digest
-from .toolchain import build_shared_library, cpu_features
+from .processor import cpu_features
+from .toolchain import build_shared_library
 
 _VERSION = "2"
 _FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")

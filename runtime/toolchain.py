@@ -6,7 +6,6 @@ import functools
 import importlib.util
 import json
 import os
-import platform
 import shlex
 import shutil
 import signal
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from graphir.errors import BackendError
 from graphir.runtime.cache import DiskCache, digest
+from graphir.runtime.processor import cpu_features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,11 +44,6 @@ DEFAULT_FLAGS: tuple[str, ...] = (
     "-lm",
 )
 BUILD_SECONDS = 120.0
-_CPU_FIELDS = (  # as x86, arm, RISC-V and POWER name them
-    *("vendor_id", "model name", "cpu family", "model", "stepping", "flags"),
-    *("Features", "CPU implementer", "CPU architecture", "CPU variant", "CPU part"),
-    *("isa", "cpu"),
-)
 _PROBE = "int graphir_probe(int x) { return x + 1; }\n"
 _INSTALL = (
     "install a C compiler (`apt install gcc`, `xcode-select --install`, or `pip install ziglang`)"
@@ -94,29 +89,6 @@ def find_compiler() -> Compiler:
         f"no C compiler: tried {tried}" + ("" if len(candidates) == 4 else " and pip's ziglang"),
         hint=_INSTALL,
     )
-
-
-def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """A stable description of this machine's processor, for cache keys.
-
-    What `-march=native` builds here must not be loaded elsewhere, so the model and its flags are
-    in; what changes by the second (the clock) is not.
-
-    Args:
-        cpuinfo: where Linux describes its processors; the first one is read.
-    """
-    fields = {}
-    try:
-        first = cpuinfo.read_text(errors="replace").split("\n\n")[0]
-    except OSError:
-        first = ""
-    for line in first.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in _CPU_FIELDS:
-            fields[name.strip()] = " ".join(sorted(value.split()))
-    fields = fields or {"processor": platform.processor()}
-    parts = [f"{name}={value}" for name, value in sorted(fields.items())]
-    return "; ".join((platform.system(), platform.machine(), *parts))
 
 
 def supported_flags(

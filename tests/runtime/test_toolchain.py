@@ -13,10 +13,10 @@ import pytest
 from graphir.errors import BackendError
 from graphir.runtime import toolchain
 from graphir.runtime.cache import DiskCache
+from graphir.runtime.processor import cpu_features
 from graphir.runtime.toolchain import (
     DEFAULT_FLAGS,
     build_shared_library,
-    cpu_features,
     find_compiler,
     supported_flags,
 )
