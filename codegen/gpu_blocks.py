@@ -46,6 +46,12 @@ def choices(uses: Uses, sizes: Mapping[int, Size], machine: Machine) -> list[Cho
     return sorted(fitting or found, key=lambda c: _rank(c, uses, whole, chip))[:_MOST]
 
 
+def parts_at_once(elements: int) -> int:
+    """How many partial results of so many elements are read at a time: to wait for each alone
+    takes longer than all else where they are small."""
+    return max(1, min(128, 4096 // elements))
+
+
 def _whole(uses: Uses, a: int, size: Size, machine: Machine) -> int:
     extent = 64 if isinstance(size, Dim) else power_of_two(size)
     return max(extent, machine.dot_size) if a in uses.matrix_axes else extent

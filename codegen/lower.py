@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from graphir.sizes import Dim
 
 from .axes import AxisMap
 from .blocks import Blocks
+from .gpu_blocks import parts_at_once
 from .levels import Levels, Place, Section
 from .machine import Machine, Precision
 from .program import Binding, Buffer
@@ -375,7 +377,8 @@ class Lowering:
             self._tile(node, out.axes, out.dtype)
             for a in out.axes if a.role is AxisRole.CHUNK for _ in range(a.blocks)
         )  # fmt: skip
-        made = Accumulator(out, combiner.op, combiner.identity(node.dtype), pieces)
+        at_once = parts_at_once(prod(a.block for a in out.axes))
+        made = Accumulator(out, combiner.op, combiner.identity(node.dtype), pieces, at_once)
         if streamed:
             self.accumulators.append(made)
             self.joined[node] = out

@@ -67,13 +67,15 @@ class Accumulator:
     """What blocks are joined into, from the combiner's identity on.
 
     Where `tile` lies along a chunk axis the stream's blocks are joined into `pieces`, one a chunk,
-    and `tile` is what an epilogue's loop over the chunks reads.
+    and `tile` is what an epilogue's loop over the chunks reads. Partial results of several
+    programs are read `at_once`.
     """
 
     tile: Tile
     op: str
     identity: float | int | bool
     pieces: tuple[Tile, ...] = ()
+    at_once: int = 1
 
 
 @dataclass(frozen=True)

@@ -311,12 +311,11 @@ class _KernelPrinter:
     def _join_parts(
         self, accumulators: Sequence[Accumulator], start: str, end: str, step: int
     ) -> None:
-        """Join every `step`-th partial result: as many at a time as make a tile of some size."""
+        """Join every `step`-th partial result, several at a time."""
         at_once: dict[int, list[Accumulator]] = {}
         for acc in accumulators:
             self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}", acc.tile.node)
-            count = max(1, min(_PARTS, _JOINED // _elements(acc.tile.axes)))
-            at_once.setdefault(count, []).append(acc)
+            at_once.setdefault(acc.at_once, []).append(acc)
         for count, some in at_once.items():
             # Names of their own: a variable keeps its type through the loop over steps.
             name = "part" if count == 1 else f"parts_{count}"
@@ -442,8 +441,6 @@ class _KernelPrinter:
         return " + ".join(parts)
 
 
-_PARTS = 128  # partial results that are read at a time, and elements of them together
-_JOINED = 4096
 _INT32 = DType("int32", "i32", "i", 4)
 
 
@@ -524,10 +521,6 @@ def _held(axes: Sequence[Axis]) -> int:
     for axis in axes:
         total *= axis.block * (axis.blocks if axis.role is AxisRole.CHUNK else 1)
     return total
-
-
-def _elements(axes: Sequence[Axis]) -> int:
-    return prod(axis.block for axis in axes)
 
 
 def _part(
