@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import optree
 
 from .batching import batched, stand_in
 from .calling import call, lifted
-from .errors import ShapeError
+from .errors import GraphirError, ShapeError
 from .layout import move_axis
+from .random import Examples, examples
+from .selection import iota
 from .sizes import Size
 from .trees import NAMESPACE, argument_names, flatten, placed, unflatten
 from .value import Value, require_equal
 
 
-def vmap(fn: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0) -> Callable[..., Any]:
+def vmap(
+    fn: Callable[..., Any],
+    in_dims: Any = 0,
+    out_dims: Any = 0,
+    randomness: Literal["error", "same", "different"] = "error",
+) -> Callable[..., Any]:
     """`fn` mapped over an axis of its arguments, as in torch.func: no loop, one graph.
 
     Args:
@@ -25,14 +32,22 @@ def vmap(fn: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0) -> Callabl
         in_dims: which axis of the arguments counts the examples: one for all, or a tuple with one
             for each argument, each an int, None (the same for every example) or a tree of them.
         out_dims: where that axis goes in the results: one for all, or a tree of them.
+        randomness: what random numbers drawn inside from one seed are: refused ("error"), the
+            "same" for every example, or "different" ones, as one draw for all examples would give
+            them. Those from a seed that is mapped over are its own.
 
-    Keyword arguments are the same for every example, and so are random numbers: map over seeds for
-    different ones.
+    Keyword arguments are the same for every example.
 
     Raises:
         ShapeError: where there is no such axis, or the arguments differ in the number of examples.
-        UnsupportedError: where an op has no batching rule.
+        UnsupportedError: where an op has no batching rule, and for random numbers by default.
+        GraphirError: for another `randomness`.
     """
+    if randomness not in ("error", "same", "different"):
+        raise GraphirError(
+            f"vmap: there is no randomness {randomness!r}",
+            hint='use "error", "same" or "different"',
+        )
 
     def inline(first: Value, *args: Any, **kwargs: Any) -> Any:
         names = argument_names(fn, len(args))
@@ -49,9 +64,13 @@ def vmap(fn: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0) -> Callabl
         ]
         size = _common_size(many, labels)
         pairs = [(stand_in(x, x.sizes[1:]), x) for x in many if x is not None]
-        singles = iter(pairs)
+        singles = iter([*pairs])
+        everyone = iota(first, size)
+        pairs.append((stand_in(everyone, ()), everyone))
+        given_nodes = frozenset(one.node for one, _ in pairs)
+        drawn = Examples(randomness, pairs[-1][0], size, given_nodes)
         one = [x if many[i] is None else next(singles)[0] for i, x in enumerate(leaves)]
-        with placed(unflatten(tree, one)) as given:
+        with placed(unflatten(tree, one)) as given, examples(drawn):
             results, out_names, out_tree = lifted(first, fn(*given, **kwargs))
         ends = _spread_dims("out_dims", out_dims, unflatten(out_tree, results))
         mapped = batched(results, pairs, (size,))

@@ -16,14 +16,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+import networkx as nx
+
 from . import dtypes
 from .composites import where
 from .dtypes import DType, dtype_of
 from .errors import DTypeError, ShapeError, UnsupportedError
 from .evaluate import evaluate
-from .graph import Graph
+from .graph import Graph, Node
 from .selection import iota
-from .sizes import Dim, Shape, Size
+from .sizes import Dim, Shape, Size, numel
 from .value import SymbolicSize, Value, binary, cast, unary, unwrap_size
 
 
@@ -34,6 +36,38 @@ class _Stream:
 
 
 _CURRENT: ContextVar[_Stream | None] = ContextVar("graphir_seed", default=None)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The examples that a `vmap` maps over, for the draws inside.
+
+    Attributes:
+        randomness: "error", "same" or "different".
+        number: which example it is, as a traced whole number.
+        size: how many there are.
+        given: the nodes of one example's arguments.
+    """
+
+    randomness: str
+    number: Value
+    size: Size
+    given: frozenset[Node]
+
+
+_EXAMPLES: ContextVar[tuple[Examples, ...]] = ContextVar("graphir_examples", default=())
+
+
+@contextmanager
+def examples(one: Examples) -> Iterator[None]:
+    """Draws inside are of one example of several."""
+    token = _EXAMPLES.set((*_EXAMPLES.get(), one))
+    try:
+        yield
+    finally:
+        _EXAMPLES.reset(token)
+
+
 # The second number of a draw that needs two.
 _SECOND = 1 << 32
 
@@ -105,6 +139,21 @@ def _number(like: Value, size: Size) -> Any:
 
 def _bits(like: Value, shape: Shape, key: Any, call: int) -> Value:
     place = _places(like, shape)
+    seed = key.node if isinstance(key, Value) else None
+    total = numel(shape)
+    for one in reversed(_EXAMPLES.get()):
+        before = set() if seed is None else nx.ancestors(like.graph.nx, seed) | {seed}
+        if before & one.given or one.randomness == "same":
+            continue
+        if one.randomness == "error":
+            raise UnsupportedError(
+                "vmap",
+                "random numbers are drawn inside vmap, the same or different ones for each example",
+                hint='say which, vmap(fn, randomness="different"), or map over an array of seeds',
+            )
+        # As if one draw were made for all examples.
+        place = binary("add", place, one.number * _number(like, total))
+        total = total * one.size
     others = []
     for number in (key, call):
         x = like.lift(number)

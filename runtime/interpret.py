@@ -49,6 +49,8 @@ class _Layout:
 
     arguments: list[dict[str, Any]] = field(default_factory=list)
     arrays: list[tuple[int, int, NDArray[Any]]] = field(default_factory=list)
+    # Each has a copy of its own: right for what is only read.
+    overlaps: list[tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=list)
     size: int = GUARD
 
 
@@ -248,7 +250,7 @@ def _place(layout: _Layout, position: int, array: NDArray[Any]) -> int:
         if same and size and other.dtype == array.dtype:
             return start
         if np.may_share_memory(other, array):
-            raise BackendError(f"argument {position} overlaps another array without being the same")
+            layout.overlaps.append((array, other))
     start = layout.size
     layout.arrays.append((start, array.nbytes, array))
     layout.size = math.ceil((start + array.nbytes) / 128) * 128 + GUARD
@@ -264,6 +266,10 @@ def _take_back(kernel: str, layout: _Layout, shared: Bytes) -> None:
         end = start + size
         if array is None or np.array_equal(shared[start:end], _bytes(array)):
             continue
+        if any(array is one for pair in layout.overlaps for one in pair):
+            raise BackendError(
+                f"{kernel} writes into an array of shape {array.shape} that overlaps another one"
+            )
         if not array.flags.writeable:
             raise BackendError(f"{kernel} writes into a read-only array of shape {array.shape}")
         _bytes(array)[:] = shared[start:end]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import graphir
 from graphir import random
-from graphir.errors import UnsupportedError
+from graphir.errors import GraphirError, UnsupportedError
 from graphir.ops.random import philox
 
 BACKENDS = ["reference", "c", "interpret"]
@@ -94,3 +94,29 @@ def test_without_a_seed_it_says_what_to_do() -> None:
     with pytest.raises(UnsupportedError, match="explicit seed") as caught:
         graphir.trace(lambda x: F.dropout(x, 0.5), torch.ones(3))
     assert "graphir.random.seed" in (caught.value.hint or "")
+
+
+def test_random_numbers_inside_vmap() -> None:
+    def fn(x: torch.Tensor, key: object = 7) -> torch.Tensor:
+        with random.seed(key):
+            return torch.rand_like(x) + 0 * x + F.dropout(torch.ones_like(x), 0.5)
+
+    x = torch.zeros(4, 3)
+    with pytest.raises(UnsupportedError, match="inside vmap") as caught:
+        graphir.vmap(fn)(x)
+    assert "randomness=" in (caught.value.hint or "")
+    with pytest.raises(GraphirError, match="no randomness 'some'"):
+        graphir.vmap(fn, randomness="some")  # type: ignore[arg-type]
+    same = graphir.vmap(fn, randomness="same")(x)
+    assert torch.equal(same, same[:1].expand(4, 3))
+    torch.testing.assert_close(same[0], graphir.compile(fn, backend="reference")(x[0]))
+    # As one draw for all would give them, in each of the axes that are mapped.
+    different = graphir.vmap(fn, randomness="different")(x)
+    torch.testing.assert_close(different, graphir.compile(fn, backend="reference")(x))
+    twice = graphir.vmap(graphir.vmap(fn, randomness="different"), randomness="different")
+    torch.testing.assert_close(twice(x), different)
+    torch.testing.assert_close(graphir.compile(twice, backend="c")(x), different)
+    # A seed for each example makes numbers of its own, whatever the mode.
+    keys = torch.arange(4)
+    own = graphir.vmap(fn)(x, keys)
+    torch.testing.assert_close(own[2], graphir.compile(fn, backend="reference")(x[2], 2))

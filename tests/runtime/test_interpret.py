@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
+import graphir
 from graphir.errors import BackendError
 from graphir.runtime.interpret import Interpreter
 
@@ -257,12 +259,25 @@ def test_arguments_that_cannot_be_passed(interpreter: Interpreter) -> None:
     with pytest.raises(BackendError, match="C-contiguous") as caught:
         interpreter.launch(SOURCE, "stray", [x.T, 0], (1,))
     assert "ascontiguousarray" in str(caught.value.hint)
-    with pytest.raises(BackendError, match="overlaps"):
-        interpreter.launch(SOURCE, "add", [x[0], x[0, 2:], x[3], 2, 2], (1,))
     with pytest.raises(BackendError, match="complex128"):
         interpreter.launch(SOURCE, "stray", [x + 1j, 0], (1,))
     with pytest.raises(BackendError, match="not str"):
         interpreter.launch(SOURCE, "stray", [x, "0"], (1,))  # type: ignore[list-item]
+
+
+def test_arrays_that_overlap(interpreter: Interpreter) -> None:
+    x, out = np.arange(6.0), np.zeros(4)
+    interpreter.launch(SOURCE, "add", [x, x[2:], out, 4, 4], (1,))
+    assert out.tolist() == [2, 4, 6, 8]
+    with pytest.raises(BackendError, match="overlaps"):
+        interpreter.launch(SOURCE, "add", [x, out, x[1:], 4, 4], (1,))
+
+    def fn(x: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        return (x * row).sum(0)
+
+    rows = torch.arange(6.0).reshape(2, 3)
+    found = graphir.compile(fn, backend="interpret")(rows, rows[1])
+    assert found.tolist() == [9, 20, 35]
 
 
 def test_what_a_kernel_prints_goes_to_stderr(
