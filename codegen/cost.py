@@ -132,10 +132,10 @@ def _operations(statement: Statement, sizes: Mapping[str, int]) -> int:
 
 
 # Below these a second thread costs more, in waiting for it, than it brings.
-_WORTH_BYTES = 1 << 18
-_WORTH_FLOPS = 1 << 18
+WORTH_BYTES = 1 << 18
+WORTH_FLOPS = 1 << 18
 # With fewer rows, threads take longer to join their sums than to make them.
-_WORTH_ROWS = 24
+WORTH_ROWS = 24
 
 
 def useful_threads(program: Program, sizes: Mapping[str, int], available: int) -> int:
@@ -143,9 +143,9 @@ def useful_threads(program: Program, sizes: Mapping[str, int], available: int) -
     work = 0.0
     for kernel in program.kernels:
         cost = traffic(kernel, program, sizes)
-        feeds = max(cost.bytes / _WORTH_BYTES, cost.flops / _WORTH_FLOPS)
+        feeds = max(cost.bytes / WORTH_BYTES, cost.flops / WORTH_FLOPS)
         if kernel.accumulators and kernel.stream is not None and not kernel.grid:
             rows = evaluate(kernel.stream.size, step_sizes(program, sizes))
-            feeds = min(feeds, rows / _WORTH_ROWS)
+            feeds = min(feeds, rows / WORTH_ROWS)
         work = max(work, feeds)
     return max(1, min(available, int(work)))

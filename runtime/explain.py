@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from graphir.codegen.c_decisions import c_decisions, thread_decision
 from graphir.codegen.program import Decision, Program
 from graphir.codegen.tile import TileKernel
 from graphir.errors import BackendError
@@ -78,10 +79,15 @@ class Explanation:
         """In the order of a step."""
         return self.program.kernels
 
-    @property
+    @cached_property
     def decisions(self) -> tuple[Decision, ...]:
         """What the scheduler chose and refused, and why."""
-        return self.program.decisions
+        if self.backend != "c":
+            return self.program.decisions
+        chosen = (*self.program.decisions, *c_decisions(self.program))
+        if not self._sized:
+            return chosen
+        return (*chosen, thread_decision(self.program, self.sizes, self.threads))
 
     @cached_property
     def roofline(self) -> Roofline | None:

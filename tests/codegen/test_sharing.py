@@ -59,3 +59,9 @@ def test_same_bits_every_time() -> None:
     first = [p.tobytes() for p in train(3, Adam(lr=0.01)).params]
     for _ in range(100):
         assert [p.tobytes() for p in train(3, Adam(lr=0.01)).params] == first
+
+
+def test_explain_says_what_was_chosen_for_threads_and_vectors() -> None:
+    text = str(train(2, SGD(lr=0.1)).explain())
+    for word in ("layout", "copies", "product", "threads", "one barrier"):
+        assert word in " ".join(text.split())
