@@ -21,6 +21,9 @@ from .products import Product, load_stride, plan_product, resolve
 from .resident import Resident, relayout
 from .tile import Axis, AxisRole, Contract, Load, Map, Statement, Tile, TileKernel
 
+# Bytes from row to row: where they were fewer, fetching ahead made products slower.
+_FAR = 512
+
 
 def lower_loops(
     kernel: TileKernel, machine: Machine, residents: Mapping[str, Resident]
@@ -103,7 +106,24 @@ class _Blocking:
             if not self._direct(tile, product):
                 sides[side] = self._pack(tile, product, placed)
         padded = frozenset(t for t in sides.values() if self._padded(t))
-        return replace(product, left=sides["left"], right=sides["right"], padded=padded)
+        return replace(
+            product, left=sides["left"], right=sides["right"], padded=padded,
+            prefetched=product.rows is not None and self._far_apart(sides["right"]),
+        )  # fmt: skip
+
+    def _far_apart(self, tile: Tile) -> bool:
+        """Whether rows lie so far apart in memory, or in no order, that the processor does not
+        see by itself which come next."""
+        found = resolve(tile, self.inline)
+        if not isinstance(found, Load):
+            return False
+        for term in found.address.terms:
+            if term.at is not None:
+                return True
+            if term.axis is not None and term.axis.role is AxisRole.STREAM:
+                stride = term.stride
+                return isinstance(stride, int) and stride * tile.dtype.itemsize >= _FAR
+        return False
 
     def _stride(self, tile: Tile, axis: Axis) -> int | None:
         found = resolve(tile, self.inline)

@@ -260,12 +260,9 @@ class ProductPrinter:
             yield
 
     def _prefetch(self, tile: Tile) -> None:
-        """Fetch the same place `ahead` rows further on, where it pays.
-
-        A product of matrices leaves time to fetch the next rows while it uses these again.
-        """
+        """Fetch the same place `ahead` rows further on."""
         found = resolve(tile, self.expr.inline)
-        if self.p.rows is None or not isinstance(found, Load):
+        if not self.p.prefetched or not isinstance(found, Load):
             return
         for term in found.address.terms:
             if term.axis is not None and term.axis.role is AxisRole.STREAM:

@@ -16,7 +16,7 @@ typedef struct {
 typedef struct {
     call_t *call;
     int32_t thread;
-#ifdef __linux__
+#ifdef __GLIBC__
     cpu_set_t allowed;
 #endif
 } worker_t;
@@ -44,7 +44,7 @@ ENTRY = """
 static void *start(void *argument) {{
     worker_t *worker = argument;
     int32_t go;
-#ifdef __linux__
+#ifdef __GLIBC__
     if (CPU_COUNT(&worker->allowed)) sched_setaffinity(0, sizeof worker->allowed, &worker->allowed);
 #endif
     while (!(go = atomic_load_explicit(&worker->call->go, memory_order_acquire))) sched_yield();
@@ -55,7 +55,7 @@ static void *start(void *argument) {{
 /* A new thread may be put on its parent's CPU, and both spin there for many milliseconds before
    one is moved: so it begins on another. */
 static int start_thread(pthread_t *handle, worker_t *worker) {{
-#ifdef __linux__
+#ifdef __GLIBC__
     cpu_set_t allowed, one;
     const int here = sched_getcpu();
     if (here >= 0 && !sched_getaffinity(0, sizeof allowed, &allowed) && CPU_COUNT(&allowed) > 1) {{

@@ -37,6 +37,7 @@ class Product:
         summed: the summed axes other than `vector`, from the outermost.
         left: the operand that varies along `rows`; `right` along `vector` and `columns`.
         padded: the operands of which whole vectors may be read, with zeros beyond the end.
+        prefetched: whether the next rows of `right` are fetched while it uses these again.
         chains: independent partial sums over the innermost summed axis, to hide latency.
     """
 
@@ -54,6 +55,7 @@ class Product:
     right: Tile
     chains: int
     padded: frozenset[Tile] = frozenset()
+    prefetched: bool = False
 
     @property
     def out_order(self) -> tuple[Axis, ...]:
@@ -104,7 +106,8 @@ def _block(extent: Axis | None, most: int, unknown: int) -> int:
     for size in range(best, max(best // 2, 1) - 1, -1):
         if extent.block % size == 0:
             return size
-    return best
+    # Of blocks that do not come out even, all nearly as large: 4 + 3 rather than 6 + 1.
+    return -(-extent.block // -(-extent.block // best))
 
 
 def _holds(rows: Axis | None, lanes: int) -> bool:
