@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from graphir.dtypes import DType
+from graphir.dtypes import DType, bfloat16
 from graphir.sizes import Size
 
 from .loops import Array
@@ -33,6 +33,8 @@ def literal(value: float | int | bool, dtype: DType) -> str:
     """A constant of the type."""
     if not dtype.is_float:
         return f"INT64_C({int(value)})" if dtype.itemsize == 8 else str(int(value))
+    if dtype is bfloat16:
+        return f"UINT16_C({np.asarray(value, dtype.numpy).view(np.uint16)})"
     number = float(np.asarray(value, dtype.numpy))
     if number != number:
         return "NAN"

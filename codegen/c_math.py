@@ -580,7 +580,28 @@ def _table() -> Mapping[str, Snippet]:
     return table
 
 
-SNIPPETS: Mapping[str, Snippet] = {**_table(), "gr_random": Snippet(C_RANDOM, ())}
+_BFLOAT16 = {
+    "gr_from_bfloat16": """
+GR_INLINE float gr_from_bfloat16(uint16_t bits) {
+    return gr_from_bitsf((uint32_t)bits << 16);
+}
+""",
+    "gr_to_bfloat16": """
+/* To the nearest, halves to even. */
+GR_INLINE uint16_t gr_to_bfloat16(float x) {
+    const uint32_t bits = gr_bitsf(x);
+    const uint32_t near = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return (uint16_t)(x != x ? 0x7fc0 : near);
+}
+""",
+}
+
+SNIPPETS: Mapping[str, Snippet] = {
+    **_table(),
+    "gr_random": Snippet(C_RANDOM, ()),
+    "gr_from_bfloat16": Snippet(_BFLOAT16["gr_from_bfloat16"], ("gr_from_bitsf",)),
+    "gr_to_bfloat16": Snippet(_BFLOAT16["gr_to_bfloat16"], ("gr_bitsf",)),
+}
 
 
 def used_functions(text: str) -> set[str]:

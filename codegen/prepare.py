@@ -20,8 +20,9 @@ _SELECT_LIMIT = 128
 
 
 def prepare(graph: Graph) -> Graph:
-    """`graph` with slices inside tiles as selects, and scatters as sums."""
-    return simplify(rebuild(graph, _replace))
+    """`graph` with slices inside tiles as selects, scatters as sums, and bfloat16 as a format of
+    memory alone."""
+    return simplify(rebuild(rebuild(graph, _replace), _widened))
 
 
 def split_sums(graph: Graph, machine: Machine) -> Graph:
@@ -50,6 +51,27 @@ def _replace(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
         case "copy" | "stop_gradient":
             return operands[0]
     return None
+
+
+# What takes bfloat16 as it stands: it moves or chooses elements.
+_MOVES = frozenset({"where", "take", "copy", "stop_gradient", "custom_vjp"})
+
+
+def _widened(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
+    """What computes with bfloat16 does so in float32, and rounds its result once."""
+    narrow = dtypes.bfloat16
+    if narrow not in (node.dtype, *(x.dtype for x in operands)):
+        return None
+    if node.kind in (Kind.SOURCE, Kind.MOVEMENT) or node.op in _MOVES:
+        return None
+    wide = [new.add("cast", x, dtype=dtypes.float32) if x.dtype is narrow else x for x in operands]
+    if node.op != "cast":
+        made = new.add(node.op, *wide, **node.attrs)
+    elif node.dtype is not narrow:
+        return new.add("cast", *wide, dtype=node.dtype)
+    else:
+        made = new.add("cast", *wide, dtype=dtypes.float32)
+    return new.add("cast", made, dtype=narrow) if node.dtype is narrow else made
 
 
 def _in_tile(x: Node, node: Node) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphir.dtypes import DType, float32
+from graphir.dtypes import DType, bfloat16, float32
 
 from .machine import PRECISIONS, Chip, Precision
 
@@ -141,18 +141,24 @@ SPELLINGS: dict[str, Spelling] = {
 C_TYPES = {
     "bool": "uint8_t",
     "uint8": "uint8_t",
+    "int8": "int8_t",
+    "int16": "int16_t",
     "int32": "int32_t",
     "int64": "int64_t",
     "float16": "_Float16",
+    "bfloat16": "uint16_t",  # its bits
     "float32": "float",
     "float64": "double",
 }
 TRITON_TYPES = {
     "bool": "tl.int1",
     "uint8": "tl.uint8",
+    "int8": "tl.int8",
+    "int16": "tl.int16",
     "int32": "tl.int32",
     "int64": "tl.int64",
     "float16": "tl.float16",
+    "bfloat16": "tl.bfloat16",
     "float32": "tl.float32",
     "float64": "tl.float64",
 }
@@ -160,9 +166,12 @@ TRITON_TYPES = {
 TRITON_ABBREVIATIONS = {
     "bool": "i1",
     "uint8": "u8",
+    "int8": "i8",
+    "int16": "i16",
     "int32": "i32",
     "int64": "i64",
     "float16": "fp16",
+    "bfloat16": "bf16",
     "float32": "fp32",
     "float64": "fp64",
 }
@@ -180,6 +189,10 @@ def spell_c(op: str, out: DType, operand: DType, *args: str) -> str:
     kind = C_TYPES[out.name]
     if op == "cast" and out.kind == "b":
         return f"({args[0]} != 0)"
+    if op == "cast" and out is bfloat16:
+        return f"gr_to_bfloat16({args[0]})"
+    if op == "cast" and operand is bfloat16:
+        return f"gr_from_bfloat16({args[0]})"
     return template.format(*args, f=suffix, type=kind)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from . import dtypes
 from .composites import clamp, elementwise, numbered, unsupported_option, where
 from .errors import DTypeError
@@ -266,7 +264,7 @@ def nan_to_num(
     """`x` with numbers in place of NaN and infinities: the type's limits by default."""
     if not x.element.is_float:
         return x
-    limits = np.finfo(x.element.numpy)
+    limits = dtypes.limits(x.element)
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
     x = where(isnan(x), nan or 0.0, x)

@@ -11,7 +11,7 @@ import numpy as np
 from .dtypes import dtype_of, float64
 from .errors import DTypeError, GraphirError
 from .evaluate import evaluate
-from .frontend.torch_arrays import as_tensor
+from .frontend.torch_arrays import as_array, as_tensor
 from .frontend.torch_names import is_tensor
 from .graph import Graph
 from .jacobians import jacfwd, jacrev
@@ -97,7 +97,7 @@ class _Point:
         self.moving: list[int] = []
         for i, (x, label) in enumerate(zip(self.leaves, labels, strict=True)):
             if is_array(x) or isinstance(x, (float, np.floating)):
-                values = np.asarray(x.detach().cpu() if is_tensor(x) else x)
+                values = np.asarray(as_array(x) if is_tensor(x) else x)
                 if dtype_of(values.dtype).is_float:
                     parts.append(values.astype(np.float64))
                     self.names += _elements(label, values.shape)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +23,8 @@ class DType:
 
     @property
     def numpy(self) -> np.dtype:
-        """The NumPy dtype of the same bits."""
-        return np.dtype(self.name)
+        """The NumPy dtype of the same bits; that of bfloat16 is ml_dtypes'."""
+        return _numpy_dtype(self.name)
 
     @property
     def is_float(self) -> bool:
@@ -35,15 +37,30 @@ class DType:
     __str__ = __repr__
 
 
+@cache
+def _numpy_dtype(name: str) -> np.dtype:
+    if name != "bfloat16":
+        return np.dtype(name)
+    import ml_dtypes
+
+    found: np.dtype = np.dtype(ml_dtypes.bfloat16)
+    return found
+
+
 bool_ = DType("bool", "b1", "b", 1)
 uint8 = DType("uint8", "u8", "i", 1)
+int8 = DType("int8", "i8", "i", 1)
+int16 = DType("int16", "i16", "i", 2)
 int32 = DType("int32", "i32", "i", 4)
 int64 = DType("int64", "i64", "i", 8)
 float16 = DType("float16", "f16", "f", 2)
+bfloat16 = DType("bfloat16", "bf16", "f", 2)
 float32 = DType("float32", "f32", "f", 4)
 float64 = DType("float64", "f64", "f", 8)
 
-ALL = (bool_, uint8, int32, int64, float16, float32, float64)
+ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
+# Neither holds the other's numbers.
+_NEITHER = {frozenset((uint8, int8)): int16, frozenset((float16, bfloat16)): float32}
 _BY_NAME = {d.name: d for d in ALL}
 _KIND_ORDER = "bif"
 
@@ -75,6 +92,16 @@ def dtype_of(x: object) -> DType:
     return _BY_NAME[name]
 
 
+def limits(dtype: DType) -> Any:
+    """The floating type's `eps`, `max`, `min` and `smallest_normal`, as np.finfo gives them."""
+    if dtype is not bfloat16:
+        return np.finfo(dtype.numpy)
+    import ml_dtypes
+
+    finfo: Any = ml_dtypes.finfo
+    return finfo(dtype.numpy)
+
+
 def promote(a: DType, b: DType) -> DType:
     """The type that holds both: a higher kind wins, then the wider one (torch.promote_types)."""
     if a is b:
@@ -82,6 +109,8 @@ def promote(a: DType, b: DType) -> DType:
     ka, kb = _KIND_ORDER.index(a.kind), _KIND_ORDER.index(b.kind)
     if ka != kb:
         return a if ka > kb else b
+    if frozenset((a, b)) in _NEITHER:
+        return _NEITHER[frozenset((a, b))]
     return a if a.itemsize > b.itemsize else b
 
 

@@ -3,7 +3,7 @@ against it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from . import dtypes
 from .dtypes import DType, dtype_of
 from .errors import DTypeError, GraphirError, ShapeError
+from .frontend.torch_arrays import as_array
 from .graph import Graph, IndexRange, Node
 from .opdef import OPS, Array
 from .sizes import Dim, format_shape
@@ -68,13 +69,29 @@ def evaluate_nodes(
             else:
                 typed = replace(node, dtype=_computed_in(node.dtype, wide))
                 operands = [values[x] for x in node.inputs]
-                value = np.asarray(
-                    OPS[node.op].evaluate(sizes, typed, *operands), typed.dtype.numpy
-                )
+                value = compute(typed, sizes, operands)
             for promise in ranges.get(node, ()):
                 check_range(promise, value, graph.names.get(node, f"%{node.id}"))
             values[node] = value
     return values
+
+
+def compute(node: Node, sizes: Mapping[str, int], operands: Sequence[Array]) -> Array:
+    """The value of `node`. What is bfloat16 is computed in float32 and rounded once, as in torch:
+    so are sums and products over many elements."""
+    bfloat16 = dtypes.bfloat16.numpy if _is_bfloat16(node) else None
+    if bfloat16 is None:
+        return np.asarray(OPS[node.op].evaluate(sizes, node, *operands), node.dtype.numpy)
+    own = dtypes.float32 if node.dtype is dtypes.bfloat16 else node.dtype
+    wide = [x.astype(np.float32) if x.dtype == bfloat16 else x for x in operands]
+    value = OPS[node.op].evaluate(sizes, replace(node, dtype=own), *wide)
+    return np.asarray(np.asarray(value, own.numpy), node.dtype.numpy)
+
+
+def _is_bfloat16(node: Node) -> bool:
+    if node.op == "constant":
+        return False
+    return dtypes.bfloat16 in (node.dtype, *(x.dtype for x in node.inputs))
 
 
 def bind_sizes(graph: Graph, shapes: Sequence[Sequence[int]]) -> dict[str, int]:
@@ -162,7 +179,7 @@ def _bind_arguments(graph: Graph, arguments: Sequence[Any], wide: bool) -> dict[
 
 def _as_array(value: Any, node: Node, name: str, wide: bool) -> Array:
     if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
+        value = as_array(value)
     dtype = _computed_in(node.dtype, wide)
     if isinstance(value, (bool, int, float)):
         given = dtype_of(type(value))

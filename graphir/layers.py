@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .composites import mean, softmax, stop_gradient, unsupported_option, where
+from .dtypes import limits
 from .errors import ShapeError
 from .indexing import rows
 from .layout import unsqueeze
@@ -54,7 +53,7 @@ def rms_norm(
         ShapeError: where `normalized_shape` is not the sizes of the last axes.
     """
     axes = _last_axes("rms_norm", x, normalized_shape)
-    small = float(np.finfo(x.element.numpy).eps) if eps is None else eps
+    small = float(limits(x.element).eps) if eps is None else eps
     y = x / unary("sqrt", mean(x * x, axes, keepdim=True) + small)
     return y if weight is None else y * weight
 

@@ -170,7 +170,7 @@ def uniform(like: Value, shape: Shape, dtype: DType, key: Any, call: int) -> Val
     """`rand` in the graph of `like`. A float32 has the leading 24 of a float64's 53 bits."""
     if not dtype.is_float:
         raise DTypeError(f"rand: a floating dtype is expected, got {dtype}")
-    kept = {8: 53, 4: 24, 2: 11}[dtype.itemsize]
+    kept = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}[dtype.name]
     bits = _bits(like, shape, key, call)
     if kept < 53:
         bits = binary("quotient", bits, 2 ** (53 - kept))

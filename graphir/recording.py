@@ -22,11 +22,11 @@ import numpy as np
 from .differentiate import gradients
 from .dtypes import dtype_of
 from .errors import GraphirError, TraceError
-from .evaluate import check_range
-from .frontend.torch_arrays import as_tensor
+from .evaluate import check_range, compute
+from .frontend.torch_arrays import as_array, as_tensor
 from .frontend.torch_names import is_tensor
 from .graph import Graph, Node
-from .opdef import OPS, Array
+from .opdef import Array
 from .tracer import Tracer, is_array, own_attributes
 from .trees import flatten, unflatten
 from .value import Value
@@ -138,7 +138,7 @@ class Tape:
         if label in self.graph.names.values():
             raise GraphirError(f"there is an input `{label}` already")
         tensor = is_tensor(x)
-        array = np.array(x.detach().cpu().numpy() if tensor else x)
+        array = np.array(as_array(x) if tensor else x)
         weak = not is_array(x)
         dtype = dtype_of(type(x) if isinstance(x, (bool, int, float)) else array.dtype)
         node = self.graph.add_input(array.shape, dtype, label, weak=weak)
@@ -183,11 +183,11 @@ class Tape:
         if node not in self._arrays:
             if node in self.graph.captured:
                 held = self.graph.captured[node]
-                array = np.array(held.detach().cpu().numpy() if is_tensor(held) else held)
+                array = np.array(as_array(held) if is_tensor(held) else held)
             else:
                 operands = [self.array_of(x) for x in node.inputs]
                 with np.errstate(all="ignore"):
-                    array = OPS[node.op].evaluate({}, node, *operands)
+                    array = compute(node, {}, operands)
             self._arrays[node] = np.asarray(array, node.dtype.numpy)
         return self._arrays[node]
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .dtypes import DType
+from .dtypes import DType, limits, promote
+from .evaluate import compute
 from .graph import Node
 from .opdef import Kind
 from .rewrite import Builder, Rule
@@ -53,7 +54,7 @@ def _fold(b: Builder, node: Node) -> Node | None:
         return None
     arrays = [np.asarray(v, x.dtype.numpy) for v, x in zip(values, node.inputs, strict=True)]
     with np.errstate(all="ignore"):
-        return b.graph.constant(node.definition.evaluate({}, node, *arrays).item(), node.dtype)
+        return b.graph.constant(compute(node, {}, arrays).item(), node.dtype)
 
 
 def _either(identity: float, integer: float | None = None) -> Apply:
@@ -106,9 +107,9 @@ def _divide_by_power_of_two(b: Builder, node: Node) -> Node | None:
     held = constant_value(y)
     if held is None or not math.isfinite(held) or abs(math.frexp(held)[0]) != 0.5:
         return None
-    limits = np.finfo(node.dtype.numpy)
+    bounds = limits(node.dtype)
     reciprocal = 1 / held
-    if not limits.smallest_normal <= abs(reciprocal) <= limits.max:
+    if not float(bounds.smallest_normal) <= abs(reciprocal) <= float(bounds.max):
         return None
     return b.add("mul", x, filled(b, y, reciprocal))
 
@@ -137,7 +138,7 @@ def _cast(b: Builder, node: Node) -> Node | None:
 
 def _widens(a: DType, b: DType) -> bool:
     """Whether `b` holds every value of `a`."""
-    return a.kind == "b" or (a.kind == b.kind and a.itemsize <= b.itemsize)
+    return a.kind == "b" or (a.kind == b.kind and promote(a, b) is b)
 
 
 def _where(b: Builder, node: Node) -> Node | None:

@@ -15,6 +15,7 @@ from . import dtypes
 from .dtypes import DType
 from .dump import Naming
 from .errors import GraphirError, Location
+from .frontend.torch_arrays import as_array, as_tensor
 from .graph import Graph, IndexRange, Node, Pruned
 from .opdef import OPS
 from .ops.custom import Rule
@@ -190,7 +191,7 @@ def _decode(value: Any) -> Any:
 def _encode_array(array: Any) -> dict[str, Any]:
     """A captured array's bits; tensors are told from arrays, and come back as they were."""
     tensor = not isinstance(array, (np.ndarray, np.generic))
-    values = np.ascontiguousarray(array.detach().cpu().numpy() if tensor else array)
+    values = np.ascontiguousarray(as_array(array) if tensor else array)
     return {
         "kind": "torch" if tensor else "numpy",
         "dtype": values.dtype.name,
@@ -200,12 +201,10 @@ def _encode_array(array: Any) -> dict[str, Any]:
 
 
 def _decode_array(held: Mapping[str, Any]) -> Any:
-    flat = np.frombuffer(base64.b64decode(held["data"]), held["dtype"])
+    flat = np.frombuffer(base64.b64decode(held["data"]), _DTYPES[held["dtype"]].numpy)
     values = flat.reshape(held["shape"]).copy()
     if held["kind"] == "numpy":
         return values
-    from .frontend.torch_arrays import as_tensor
-
     return as_tensor(values)
 
 

@@ -144,7 +144,8 @@ def _positive(size: Size) -> bool:
 
 def _counts(node: Node, count: Size) -> bool:
     """Whether the dtype holds the number: 65,505 is infinity as a float16."""
-    return node.dtype is not dtypes.float16 or (isinstance(count, int) and count <= 2048)
+    most = {dtypes.float16: 2048, dtypes.bfloat16: 256}.get(node.dtype)
+    return most is None or (isinstance(count, int) and count <= most)
 
 
 def _as_filled(b: Builder, like: Node, size: Size) -> Node:

@@ -10,6 +10,7 @@ import numpy as np
 import optree
 
 from graphir.errors import DTypeError, GraphirError, ShapeError
+from graphir.frontend.torch_arrays import as_tensor
 from graphir.frontend.torch_names import is_tensor as is_tensor
 from graphir.graph import Graph
 from graphir.trees import NAMESPACE, argument_names, flatten, is_unknown_tree
@@ -93,9 +94,7 @@ def to_memory(x: Any, dtype: np.dtype[Any], backend: Backend) -> Memory:
 def to_user(memory: Memory, *, tensor: bool) -> Any:
     """Memory as what the user works with: a tensor or a NumPy array, on the same bytes."""
     if tensor and isinstance(memory, np.ndarray):
-        import torch
-
-        return torch.from_numpy(memory)
+        return as_tensor(memory)
     return memory
 
 

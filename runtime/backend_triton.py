@@ -11,6 +11,7 @@ from graphir.codegen.program import Launch, Program, TritonModule
 from graphir.codegen.triton_text import print_triton
 from graphir.dtypes import DType
 from graphir.errors import BackendError
+from graphir.frontend.torch_arrays import as_array, as_tensor
 from graphir.sizes import evaluate, evaluate_shape
 
 from .executable import Memory, Steps
@@ -104,17 +105,16 @@ class TritonBackend:
         """The tensor on this GPU, copied only where it is elsewhere or not contiguous."""
         import torch
 
-        return torch.as_tensor(values, device=self.device).detach().contiguous()
+        given = as_tensor(values) if isinstance(values, np.ndarray) else values
+        return torch.as_tensor(given, device=self.device).detach().contiguous()
 
     def write(self, memory: Memory, values: np.ndarray[Any, Any]) -> None:
         """Copy to the GPU."""
-        import torch
-
-        memory.copy_(torch.as_tensor(values))
+        memory.copy_(as_tensor(values))
 
     def read(self, memory: Memory) -> np.ndarray[Any, Any]:
         """Wait, and copy from the GPU."""
-        return np.asarray(memory.cpu().numpy())
+        return as_array(memory)
 
     def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
         """Allocate the module's own scratch; nothing else is done between launches."""

@@ -15,6 +15,7 @@ import numpy as np
 from graphir.dump import Naming
 from graphir.errors import GraphirError
 from graphir.evaluate import evaluate_nodes
+from graphir.frontend.torch_arrays import as_array
 from graphir.graph import Graph, Node
 from graphir.rewrite import copy_graph
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .compiled import Entry
 
 Arrays = np.ndarray[Any, Any]
-_RELATIVE = {"float16": 2e-2, "float32": 1e-4, "float64": 1e-9}
+_RELATIVE = {"float16": 2e-2, "bfloat16": 2e-1, "float32": 1e-4, "float64": 1e-9}
 _NOISE = 32.0  # times the rounding that the reference itself shows in the node's own precision
 
 
@@ -86,7 +87,7 @@ def _differs(entry: Entry, graph: Graph, node: Node, found: Arrays, exact: Array
 
 
 def _host(x: Any) -> Any:
-    return x.detach().cpu().numpy() if hasattr(x, "detach") else x
+    return as_array(x) if hasattr(x, "detach") else x
 
 
 def _refuse_nan(graph: Graph, values: Mapping[Node, Arrays]) -> None:

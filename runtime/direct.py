@@ -17,6 +17,7 @@ import numpy as np
 
 from graphir.codegen.program import PROGRAMS, Role
 from graphir.dtypes import DType
+from graphir.frontend.torch_arrays import as_tensor
 from graphir.sizes import evaluate_shape
 
 from .backend_c import CBackend
@@ -145,6 +146,8 @@ def _address_of(x: Any) -> Callable[[Any], int]:
 
 
 def _as_tensor(make: Callable[[], Any]) -> Callable[[], Any]:
+    if make().dtype.name == "bfloat16":
+        return lambda: as_tensor(make())
     from_numpy = sys.modules["torch"].from_numpy
     return lambda: from_numpy(make())
 

@@ -13,6 +13,7 @@ from graphir.codegen.program import BATCH, PROGRAMS, ROWS, Binding, Buffer, Prog
 from graphir.codegen.reuse import scratch_slots
 from graphir.dtypes import DType
 from graphir.errors import BackendError
+from graphir.frontend.torch_arrays import as_array
 from graphir.sizes import evaluate_shape
 
 from .debug import logged
@@ -71,7 +72,7 @@ class HostMemory:
     def upload(self, values: Any) -> Memory:
         """The array, or the tensor's memory, copied only where it is not contiguous."""
         if not isinstance(values, np.ndarray):
-            values = values.detach().cpu().contiguous().numpy()
+            values = as_array(values.contiguous())
         if values.flags.c_contiguous and values.flags.aligned:
             return values
         return np.require(values, requirements=("C", "A"))

@@ -40,7 +40,9 @@ WORKER = Path(__file__).with_name("interpret_worker.py")
 GUARD = 4096
 GUARD_BYTE = 0xFF
 BITS = {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64)}
-DTYPES = frozenset(["bool", *(f"{kind}{n}" for kind, sizes in BITS.items() for n in sizes)])
+DTYPES = frozenset(
+    ["bool", "bfloat16", *(f"{kind}{n}" for kind, sizes in BITS.items() for n in sizes)]
+)
 
 
 @dataclass

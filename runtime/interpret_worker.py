@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 POINTEES = {
     "bool": "int1",
     "float16": "float16",
+    "bfloat16": "bfloat16",
     "float32": "float32",
     "float64": "float64",
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
@@ -101,6 +102,7 @@ class Worker:
         self._complete_dot()
         self._complete_index()
         self._complete_splat()
+        self._complete_bfloat16()
 
     def _elementwise(self, function: Callable[..., NDArray[Any]]) -> Callable[..., Any]:
         """A libdevice function on the interpreter's tensors, which are NumPy arrays inside."""
@@ -159,6 +161,33 @@ class Worker:
             return interpreter.TensorHandle(data, handle.dtype.scalar)
 
         interpreter.interpreter_builder.create_splat = create_splat
+
+    def _complete_bfloat16(self) -> None:
+        """Round to the nearest bfloat16, halves to even, where the interpreter cuts bits off."""
+        tl, interpreter = self.tl, self.interpreter
+        builder = interpreter.interpreter_builder
+        cast = builder.cast_impl
+
+        def cast_impl(source: Any, kind: Any) -> Any:
+            before, after = source.dtype.scalar, kind.scalar
+            if before == after or tl.bfloat16 not in (before, after):
+                return cast(source, kind)
+            if before == tl.bfloat16:
+                wide = (source.data.astype(np.uint32) << 16).view(np.float32)
+                wider = interpreter.TensorHandle(wide, tl.float32)
+                return wider if after == tl.float32 else cast(wider, kind)
+            single = np.asarray(source.data, np.float32)
+            bits = single.view(np.uint32)
+            near = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+            near = np.where(np.isnan(single), np.uint16(0x7FC0), near)
+            return interpreter.TensorHandle(near, after)
+
+        def get_bf16(value: float) -> Any:
+            single = np.array([value], dtype=np.float32)
+            return cast_impl(interpreter.TensorHandle(single, tl.float32), tl.bfloat16)
+
+        builder.cast_impl = cast_impl
+        builder.get_bf16 = get_bf16
 
     def run(self, request: dict[str, Any], shared: NDArray[np.uint8]) -> None:
         """Run one kernel on the arrays in the shared file, as the request says."""

@@ -138,7 +138,8 @@ def check_data(
 
     Raises:
         ShapeError: for empty data, or leading axes that differ.
-        DTypeError: for what is no array, or floats of another width than the parameters'.
+        DTypeError: for what is no array, or floats of another width than the parameters', but
+            for float16 and bfloat16.
     """
     if not leaves:
         raise ShapeError(f"train: {what} holds no arrays", hint="pass e.g. (x, y)")
@@ -156,7 +157,8 @@ def check_data(
                 hint="check how it was loaded or filtered",
             )
         dtype = dtype_of(x.dtype)
-        if dtype.is_float and dtype not in floats:
+        # Half-width data for wider weights is no accident: the loss says how they meet.
+        if dtype.is_float and dtype not in floats and dtype.itemsize > 2:
             raise DTypeError(
                 f"train: `{name}` is {dtype}, and the parameters are {', '.join(map(str, floats))}",
                 hint=f"convert one of them, e.g. {_conversion(name, x, floats[0].name)}",

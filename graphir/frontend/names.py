@@ -28,7 +28,7 @@ _FIRST = ("input", "self", "a", "x", "arr", "tensor")
 # Options that change nothing when they have these values.
 _HARMLESS = {"inplace": (False,), "_stacklevel": (3,), "order": ("C", "K", "A"),
              "copy": (False, True), "non_blocking": (False, True), "subok": (False, True),
-             "casting": ("same_kind",), "requires_grad": (False,), 
+             "casting": ("same_kind",), "requires_grad": (False,),
              "where": (True,), "sparse_grad": (False,), "optimize": (True, False)}  # fmt: skip
 
 

@@ -6,12 +6,27 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import bfloat16
+
 
 def as_tensor(values: np.ndarray[Any, Any]) -> Any:
     """A tensor of the array's own memory. torch is imported only now that one is wanted."""
     import torch
 
+    if values.dtype.name == "bfloat16":
+        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(values)
+
+
+def as_array(tensor: Any) -> np.ndarray[Any, Any]:
+    """An array of the tensor's numbers, on its own memory where that is the host's."""
+    values = tensor.detach().cpu()
+    if str(values.dtype) != "torch.bfloat16":
+        return np.asarray(values.numpy())
+    import torch
+
+    bits = values.contiguous().view(torch.int16).numpy()
+    return np.asarray(bits.view(bfloat16.numpy))
 
 
 def gpus() -> list[str]:

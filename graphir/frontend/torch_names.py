@@ -168,7 +168,8 @@ _VIEWS = frozenset((
     "unflatten", "squeeze", "unsqueeze", "broadcast_to", "split", "chunk", "tensor_split",
     "unbind", "narrow", "select", "diagonal", "linalg_diagonal", "detach", "view", "expand",
     "expand_as", "view_as", "positive", "dropout", "to", "type", "type_as", "cpu", "cuda",
-    "requires_grad_", "bool", "byte", "int", "long", "half", "float", "double", "__getitem__",
+    "requires_grad_", "bool", "byte", "char", "short", "bfloat16", "int",
+    "long", "half", "float", "double", "__getitem__",
 ))  # fmt: skip
 _RESHAPES = frozenset(("reshape", "reshape_as", "flatten"))
 _PERHAPS = frozenset(("ravel", "contiguous", "einsum"))
@@ -206,7 +207,8 @@ _METHODS: Mapping[str, Implementation] = {
     "bool": converting(dtypes.bool_), "int": converting(dtypes.int32),
     "long": converting(dtypes.int64), "half": converting(dtypes.float16),
     "float": converting(dtypes.float32), "double": converting(dtypes.float64),
-    "byte": converting(dtypes.uint8),
+    "byte": converting(dtypes.uint8), "char": converting(dtypes.int8),
+    "short": converting(dtypes.int16), "bfloat16": converting(dtypes.bfloat16),
 }  # fmt: skip
 # What torch has no method for that writes in place.
 _ONLY_NEW = frozenset((

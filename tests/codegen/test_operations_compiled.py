@@ -52,11 +52,16 @@ def test_value_and_gradients(backend: str, operations: list[Operation]) -> None:
             raise
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.int32, torch.bool], ids=str)
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float16, torch.bfloat16, torch.int8, torch.int16, torch.int32, torch.bool],
+    ids=str,
+)
 @pytest.mark.parametrize("backend", ["c", "interpret"])
 def test_other_types(backend: str, dtype: torch.dtype) -> None:
     """Values alone, where torch takes the type."""
     chosen, args = [], []
+    close = 4e-2 if dtype is torch.bfloat16 else 4e-3
     for operation in some.ELEMENTWISE + some.REDUCTIONS:
         mine = [(x * 2).round().abs().to(dtype) for x in operation.arguments()]
         with contextlib.suppress(RuntimeError, TypeError, IndexError):
@@ -72,8 +77,8 @@ def test_other_types(backend: str, dtype: torch.dtype) -> None:
             torch.testing.assert_close(
                 a.double(),
                 b.double(),
-                rtol=4e-3,
-                atol=4e-3,
+                rtol=close,
+                atol=close,
                 equal_nan=True,
                 msg=lambda text, operation=operation: f"{operation}: {text}",
             )
