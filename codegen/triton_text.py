@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from graphir.dtypes import DType
+from graphir.dtypes import DType, int64
 from graphir.graph import Node
 from graphir.sizes import Dim, Size
 
@@ -44,6 +44,9 @@ from .tile import (
     operands,
 )
 
+DONE = "done"
+"""The buffer of one int64 that holds, on the device, the steps done before a launch: a CUDA graph
+of one step can be put on the stream again and again."""
 _HEADER = """import triton
 import triton.language as tl
 from triton.language.extra import libdevice
@@ -102,7 +105,7 @@ def join_texts(printers: Sequence[KernelPrinter]) -> TritonModule:
     marks: list[Node | None] = [None] * (_HEADER + helpers).count("\n")
     for p in printers:
         marks += [None, None, *p.marks]
-    scratch = tuple(b for p in printers for b in p.scratch)
+    scratch = tuple(dict.fromkeys(b for p in printers for b in p.scratch))
     return TritonModule(source, tuple(p.launch() for p in printers), scratch, tuple(marks))
 
 
@@ -116,6 +119,7 @@ class KernelPrinter:
         self.depth = 0
         self.split = kernel.stream is not None and not kernel.grid
         self.scratch: list[Buffer] = []
+        self.ticket = ""
         if self.split and kernel.accumulators:
             programs = Dim.symbol(PROGRAMS)
             for acc in kernel.accumulators:
@@ -131,6 +135,9 @@ class KernelPrinter:
             # One for all programs and, where they are joined in groups, one a group.
             tickets: tuple[Size, ...] = (programs + 1,) if kernel.tuning.fan else (1,)
             self.scratch.append(Buffer(f"{kernel.name}_ticket", _INT32, tickets, Role.ZEROED))
+            self.ticket = f"{self.scratch[-1].name}_ptr"
+        if program.loop is not None:
+            self.scratch.append(Buffer(DONE, int64, (1,), Role.ZEROED))
         self.size_names = list(program.sizes)
         self.piece: int | None = None  # of an unrolled loop over chunks
 
@@ -194,7 +201,9 @@ class KernelPrinter:
         if loop is None:
             self._step()
             return
-        self._line(f"for step in {range_text('first, last', hoists=kernel.tuning.hoists)}:")
+        self._line(f"{DONE} = tl.load({DONE}_ptr)")
+        bounds = f"{DONE} + first, {DONE} + last"
+        self._line(f"for step in {range_text(bounds, hoists=kernel.tuning.hoists)}:")
         self.depth += 1
         self._line(f"start = step * {BATCH}")
         self._line(f"{loop.dim} = tl.minimum({BATCH}, {ROWS} - start)")
@@ -300,7 +309,7 @@ class KernelPrinter:
             for piece, tile in enumerate(acc.pieces or (acc.tile,)):
                 place = part_place("pid", tile.axes, tile.axes, piece)
                 self._line(f"tl.store({self._parts_of(acc)} + {place}, {tile.name})")
-        ticket, fan = f"{self.scratch[-1].name}_ptr", self.kernel.tuning.fan
+        ticket, fan = self.ticket, self.kernel.tuning.fan
         whole = [acc for acc in accumulators if not acc.pieces]
         if fan:
             self._line(f"group = pid // {fan}")
