@@ -165,7 +165,7 @@ class _EpochPrinter(KernelPrinter):
         axes = (number, *acc.tile.axes)
         part = spread("part", (number,), axes)
         place = part_place(f"({self._turn()} + {part})", acc.tile.axes, axes)
-        total = self._joined(acc, self.parts[acc], place, part)
+        total = self._all_joined(acc, self.parts[acc], place, part)
         self._line(f"{acc.tile.name} = {total}", acc.tile.node)
 
     def _add_share(self, acc: Accumulator) -> None:
@@ -178,11 +178,11 @@ class _EpochPrinter(KernelPrinter):
         self.depth += 1
         self._line(f"share = place + tl.arange(0, {block})")
         place = f"part[:, None] * {of} + share[None, :]"
-        total = self._joined(acc, self.parts[acc], place, "part[:, None]")
+        total = self._all_joined(acc, self.parts[acc], place, "part[:, None]")
         self._line(f"tl.store({self.totals[acc].name}_ptr + share, {total})")
         self.depth -= 1
 
-    def _joined(self, acc: Accumulator, buffer: Buffer, place: str, part: str) -> str:
+    def _all_joined(self, acc: Accumulator, buffer: Buffer, place: str, part: str) -> str:
         identity = literal(acc.identity)
         text = (
             f"tl.load({buffer.name}_ptr + {place}, mask={part} < {self.choice.programs}, "

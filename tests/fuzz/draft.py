@@ -127,7 +127,9 @@ class Draft:
         """True so many times in a hundred."""
         return self.integer(0, 99) >= 100 - percent
 
-    def pick(self, kinds: str = "f", fits: Callable[[Entry], bool] = lambda entry: True) -> Entry:
+    def pick(
+        self, kinds: str = "f", fits: Callable[[Entry], bool] = lambda entry: True
+    ) -> Entry:
         """A value at hand, late ones more often: "f" floating, "i" whole, "b" bool."""
         found = [e for e in self.entries if e.kind in KINDS[kinds] and fits(e)]
         recent = found[-4:]

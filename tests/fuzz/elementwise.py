@@ -297,6 +297,4 @@ LINES: Mapping[str, Line] = {
     "mixed": mixed,
 }
 TORCH_ONLY = {"lerp"} | {n for n, row in ONE.items() if not row[1]}
-TORCH_ONLY |= {n for n, row in STEPS.items() if not row[1]} | {
-    n for n, r in TWO.items() if not r[1]
-}
+TORCH_ONLY |= {n for n, row in STEPS.items() if not row[1]} | {n for n, r in TWO.items() if not r[1]}
