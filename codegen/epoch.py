@@ -3,7 +3,7 @@
 A step's kernel loads its parameters, and stores them at its end. Where every one of those loads
 and stores is of the whole array, the array can instead be a tile that the loop over steps carries:
 it is loaded before the first step and stored after the last. What no step changes (constants, the
-optimizer's numbers) moves out of the loop as well.
+numbers of the update) moves out of the loop as well.
 """
 
 from __future__ import annotations
