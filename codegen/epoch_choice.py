@@ -14,13 +14,14 @@ from graphir.sizes import evaluate
 
 from .cost import traffic
 from .epoch import Epoch, elements, make_epoch, reblocked, why_not
+from .machine import Chip
 from .program import BATCH, ROWS, Decision, Program
 from .uses import power_of_two
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What a GPU of today does, in round numbers: they only set alternatives side by side.
+    """What a GPU does, in round numbers: they only set alternatives side by side.
 
     Attributes:
         own_bytes: a second, that one multiprocessor reads from the L2 cache.
@@ -30,7 +31,7 @@ class Speed:
             addresses, its sums and its barriers.
         barrier: seconds that the programs of a grid take to meet.
         launch: seconds between the steps of two launches that follow one another in a CUDA graph.
-        kept_bytes: what a program may keep on chip throughout, of 256 KiB of registers.
+        kept_bytes: what a program may keep on chip throughout: a quarter of the registers.
     """
 
     own_bytes: float = 8e10
@@ -41,11 +42,15 @@ class Speed:
     launch: float = 2.5e-6
     kept_bytes: int = 64 * 1024
 
+    @staticmethod
+    def of(chip: Chip) -> Speed:
+        """A chip's: of its bandwidth random rows reach six tenths."""
+        return Speed(all_bytes=0.6 * chip.bandwidth, kept_bytes=chip.registers)
 
-SPEED = Speed()
+
+LEAST_ROWS = 16  # of a block: the matrix unit takes no fewer
 _FEW = 4096  # partial results (elements, of all programs) that each program adds up by itself
 _MOST_PROGRAMS = 128
-_LEAST_ROWS = 16
 
 
 class Way(Enum):
@@ -86,7 +91,7 @@ def choose_epoch(
     *,
     together: bool = True,
     programs: int | None = None,
-    speed: Speed = SPEED,
+    most_rows: int | None = None,
 ) -> EpochChoice:
     """How the steps of `program` run best on a chip with so many multiprocessors.
 
@@ -94,20 +99,15 @@ def choose_epoch(
         sizes: `rows` and `batch`, and the graph's other Dims.
         together: whether programs may wait for one another.
         programs: that share a step, where the user has said so.
+        most_rows: of a block of an epoch's kernel: smaller blocks take fewer registers.
     """
-    subject = f"{program.name}: batches of {sizes[BATCH]}" if program.loop else program.name
-
-    def launches(reason: str) -> EpochChoice:
-        many = programs or _launched(program, sizes, processors)
-        said = Decision("epoch", subject, f"{Way.LAUNCHES.value}: {reason}")
-        return EpochChoice(Way.LAUNCHES, program, None, many, False, False, said)
-
     reason = why_not(program)
     if reason is not None:
-        return launches(reason)
-    assert program.loop is not None
+        return launch_each(program, sizes, processors, programs, reason)
+    chip = program.machine.chip
+    speed = Speed.of(chip) if chip is not None else Speed()
     batch = min(sizes[BATCH], sizes[ROWS])
-    fitted = _fitted(program, batch)
+    fitted = _fitted(program, batch, most_rows)
     epoch = make_epoch(fitted)
     stream = epoch.kernel.stream
     blocks = -(-batch // stream.block) if stream is not None else 1
@@ -115,6 +115,7 @@ def choose_epoch(
     fits = kept <= speed.kept_bytes
     if not fits:
         epoch = make_epoch(fitted, hold=False)
+    subject = _subject(program, sizes)
     if programs == 1:
         reason = "one program was asked for"
         return _choice(Way.ALONE, fitted, epoch, 1, blocks, subject, reason)
@@ -131,7 +132,8 @@ def choose_epoch(
     told = f"{_us(alone)} a step by one program, {_us(separate)} by a launch a step"
     if not fits:
         told += f" ({kept} bytes of parameters and sums exceed the {speed.kept_bytes} kept on chip)"
-    if together and fits and not epoch.in_memory and stream is not None:
+    # A step that is all of its epoch has no other to meet for.
+    if together and fits and batch < sizes[ROWS] and not epoch.in_memory and stream is not None:
         most = min(programs or processors, blocks, _MOST_PROGRAMS, processors)
         count = most if programs else _share_count(most, blocks)
         if count > 1:
@@ -140,10 +142,29 @@ def choose_epoch(
             if programs or joint < min(alone, separate):
                 return _choice(Way.TOGETHER, fitted, epoch, count, blocks, subject, told)
     if programs is not None:
-        return launches(f"{programs} programs were asked for")
-    if alone <= separate:
+        reason = f"{programs} programs were asked for"
+    elif alone <= separate:
         return _choice(Way.ALONE, fitted, epoch, 1, blocks, subject, told)
-    return launches(told)
+    else:
+        reason = told
+    return launch_each(program, sizes, processors, programs, reason)
+
+
+def launch_each(
+    program: Program,
+    sizes: Mapping[str, int],
+    processors: int,
+    programs: int | None,
+    reason: str,
+) -> EpochChoice:
+    """A launch a step, for a reason; the arguments are those of `choose_epoch`."""
+    many = programs or _launched(program, sizes, processors)
+    said = Decision("epoch", _subject(program, sizes), f"{Way.LAUNCHES.value}: {reason}")
+    return EpochChoice(Way.LAUNCHES, program, None, many, False, False, said)
+
+
+def _subject(program: Program, sizes: Mapping[str, int]) -> str:
+    return f"{program.name}: batches of {sizes[BATCH]}" if program.loop else program.name
 
 
 def _choice(
@@ -165,10 +186,12 @@ def _choice(
     return EpochChoice(way, program, epoch, programs, blocks <= programs, shares, said)
 
 
-def _fitted(program: Program, batch: int) -> Program:
-    """The program in blocks of no more rows than a batch has."""
+def _fitted(program: Program, batch: int, most_rows: int | None) -> Program:
+    """The program in blocks of no more rows than a batch has, and no more than `most_rows`."""
     (kernel,) = program.kernels
-    rows = max(_LEAST_ROWS, power_of_two(batch))
+    rows = max(LEAST_ROWS, power_of_two(batch))
+    if most_rows is not None:
+        rows = min(rows, most_rows)
     if kernel.stream is None or rows >= kernel.stream.block:
         return program
     return replace(program, kernels=(reblocked(kernel, rows),))

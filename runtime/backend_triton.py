@@ -7,68 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphir.codegen.epoch_choice import EpochChoice, Way, choose_epoch
-from graphir.codegen.program import Decision, Launch, Program, TritonModule
-from graphir.codegen.triton_epoch import print_epoch
-from graphir.codegen.triton_text import DONE, print_triton
+from graphir.codegen.epoch_choice import Way
+from graphir.codegen.program import Launch, Program, TritonModule
+from graphir.codegen.triton_text import DONE
 from graphir.dtypes import DType
 from graphir.errors import BackendError
 from graphir.sizes import evaluate_shape
 
 from .cuda import Cuda, Fetch, Mark
 from .executable import Memory, Steps
+from .ways import Ways
 
 if TYPE_CHECKING:
     import torch
 
 _IN_A_GRAPH = 32
 """Steps of one CUDA graph: so many are put on the stream by one call."""
-
-
-class Ways:
-    """How a program's steps run at given sizes, each way printed once.
-
-    Args:
-        program: with or without a loop over steps.
-        processors: multiprocessors of the chip.
-        programs: that share a step, where the user has said so.
-        together: whether programs may wait for one another.
-    """
-
-    def __init__(
-        self, program: Program, processors: int, *, programs: int | None, together: bool
-    ) -> None:
-        self.program, self._processors = program, processors
-        self._programs, self._together = programs, together
-        self.launches = print_triton(program)
-        self._epochs: dict[tuple[Any, ...], TritonModule] = {}
-
-    def choice(self, sizes: Mapping[str, int]) -> EpochChoice:
-        """The way for these sizes."""
-        return choose_epoch(
-            self.program, sizes, self._processors, together=self._together,
-            programs=self._programs,
-        )  # fmt: skip
-
-    def module(self, choice: EpochChoice) -> TritonModule:
-        """The text of a way."""
-        if choice.epoch is None:
-            return self.launches
-        stream = choice.epoch.kernel.stream
-        rows = stream.block if stream is not None else 0
-        held = len(choice.epoch.held)
-        key = (choice.way, choice.programs, rows, choice.single, choice.shares, held)
-        if key not in self._epochs:
-            self._epochs[key] = print_epoch(choice)
-        return self._epochs[key]
-
-    def decisions(self, sizes: Mapping[str, int]) -> tuple[Decision, ...]:
-        """Why the steps run as they do; nothing where there is no loop over steps."""
-        return (self.choice(sizes).decision,) if self.program.loop is not None else ()
-
-    def source(self, sizes: Mapping[str, int]) -> str:
-        """The text that runs at these sizes."""
-        return self.module(self.choice(sizes)).source
 
 
 def launch_steps(
@@ -127,7 +81,7 @@ class TritonBackend:
             )
         self.gpu = Cuda(device)
         self.program = program
-        self.ways = Ways(program, self.gpu.processors, programs=programs, together=True)
+        self.ways = Ways(program, self.gpu.processors, programs=programs, chip=program.machine.chip)
         self.text = self.ways.launches.source
 
     def share(self, sizes: Mapping[str, int]) -> int:
@@ -161,7 +115,7 @@ class TritonBackend:
     def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
         """Allocate the module's own scratch; nothing else is done between launches."""
         choice = self.ways.choice(sizes)
-        module = self.ways.module(choice)
+        module = self.ways.module(sizes)
         named = {b.name: m for b, m in zip(self.program.buffers, memory, strict=True)}
         for buffer in module.scratch:
             shape = evaluate_shape(buffer.shape, sizes)

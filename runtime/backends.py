@@ -20,7 +20,7 @@ from .executable import Backend, Executable
 from .toolchain import find_compiler
 
 if TYPE_CHECKING:
-    from .backend_triton import Ways
+    from .ways import Ways
 
 BACKENDS = ("triton", "c", "interpret", "reference")
 
@@ -208,7 +208,7 @@ class Build:
         ways = self._ways
         if ways is None or not set(self.program.sizes) <= set(sizes):
             return self.kernels
-        text = ways.source(self._step_sizes(sizes))
+        text = ways.module(self._step_sizes(sizes)).source
         return tuple(replace(k, source=text, triton=text) for k in self.kernels)
 
     def decisions_at(self, sizes: Mapping[str, int]) -> tuple[Decision, ...]:

@@ -61,6 +61,7 @@ class Epochs:
     ) -> None:
         self.task, self.optimizer, self.seed = task, optimizer, seed
         self.history, self.bar, self.validate = history, bar, validate
+        self.build = step.build
         executable = step.build.executable
         self.backend, graph, form = executable.backend, step.build.graph, step.form
         self.steps = count_steps(task.rows, task.batch)
@@ -99,17 +100,9 @@ class Epochs:
 
     def epoch(self, epoch: int) -> None:
         """Launch all steps of one epoch; those of its end may still be under way."""
-        task, steps = self.task, self.steps
+        steps = self.steps
         began = self.backend.mark() if not self._under_way else self._last
-        if self.order is not None:
-            bits = np.random.Philox(key=np.array([self.seed % 2**64, epoch], np.uint64))
-            self.backend.write(self.order, np.random.Generator(bits).permutation(task.rows))
-        rates = learning_rates(
-            self.optimizer.lr, epoch * steps, (epoch + 1) * steps, task.epochs * steps
-        )
-        counted = np.arange(epoch * steps + 1, (epoch + 1) * steps + 1, dtype=np.float64)
-        for name, numbers in self.optimizer.stepped(rates, counted).items():
-            self.backend.write(self.stepped[name], numbers)
+        rates = self.prepare(epoch)
         first = 0
         while first < steps:
             last = min(first + self.slice, steps)
@@ -123,6 +116,24 @@ class Epochs:
                 self._finish(self._under_way.popleft())
         if self.validate is not None:
             self.finish()
+
+    def prepare(self, epoch: int) -> np.ndarray[Any, Any]:
+        """Write the order of the rows and the optimizer's numbers of each step of an epoch.
+
+        Returns:
+            The learning rates.
+        """
+        task, steps = self.task, self.steps
+        if self.order is not None:
+            bits = np.random.Philox(key=np.array([self.seed % 2**64, epoch], np.uint64))
+            self.backend.write(self.order, np.random.Generator(bits).permutation(task.rows))
+        rates = learning_rates(
+            self.optimizer.lr, epoch * steps, (epoch + 1) * steps, task.epochs * steps
+        )
+        counted = np.arange(epoch * steps + 1, (epoch + 1) * steps + 1, dtype=np.float64)
+        for name, numbers in self.optimizer.stepped(rates, counted).items():
+            self.backend.write(self.stepped[name], numbers)
+        return rates
 
     def finish(self) -> None:
         """Wait for all that is under way."""

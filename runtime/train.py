@@ -87,7 +87,7 @@ def train(
     scored = _Validation(task, step.build) if validation is not None else None
     for sentence in step.traced.unused:
         warnings.warn(sentence, UserWarning, stacklevel=2)
-    state = leaves_of(_initial_state(task, optimizer))[0]
+    state = leaves_of(initial_state(task, optimizer))[0]
     history = History()
     with EpochProgress(epochs, task.rows, show=progress) as bar:
         run = Epochs(task, step, optimizer, state, seed, history, bar, scored)
@@ -120,7 +120,7 @@ def compiled_step(
     key = ("step", task.key(), optimizer.structure(), chosen, threads, shuffled, precision)
 
     def make() -> CompiledStep:
-        state = _initial_state(task, optimizer)
+        state = initial_state(task, optimizer)
         nothing = np.zeros(0)
         form = StepForm(
             len(task.param_leaves), len(leaves_of(state)[0]),
@@ -143,7 +143,7 @@ def compiled_step(
     return step
 
 
-def _initial_state(task: Task, optimizer: Optimizer) -> Any:
+def initial_state(task: Task, optimizer: Optimizer) -> Any:
     """The optimizer's first state, of the same kind of arrays as the parameters."""
     weights = task.param_leaves
     tensor = any(map(is_tensor, weights))
