@@ -123,7 +123,8 @@ def fitted_epoch(
         refuse: a launch a step, for a reason.
         wrong: what is wrong with a kernel, as `module_objection`.
     """
-    choice, refused = choose(None), []
+    choice = choose(None)
+    refused: list[str] = []
     while choice.epoch is not None:
         said = wrong(print_epoch(choice))
         stream = choice.epoch.kernel.stream
@@ -154,6 +155,19 @@ def module_objection(
     wrong = _wrong(_report(module, launch, chip), chip)
     cache.put(key, {"wrong.json": json.dumps(wrong).encode()})
     return wrong
+
+
+def module_report(module: TritonModule, chip: Chip) -> ResourceReport:
+    """What the compiler says of a module of one kernel.
+
+    Raises:
+        BackendError: where it does not compile, or Triton is missing.
+    """
+    (launch,) = module.launches
+    report = _report(module, launch, chip)
+    if isinstance(report, str):
+        raise BackendError(report)
+    return report
 
 
 def _told(program: Program, decisions: Iterable[Decision]) -> Program:
