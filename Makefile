@@ -38,7 +38,7 @@ bench: $(VENV)/.bench  ## time graphir and its peers; BENCH_ARGS="--quick" ends 
 
 # In the Python that is active, with its own torch and triton: nothing is installed.
 gpu:  ## test and measure on this machine's GPU; GPU_ARGS="--output DIR"
-	PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -P -m benchmarks.gpu $(GPU_ARGS)
+	PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -m benchmarks.gpu $(GPU_ARGS)
 
 kernels: $(STAMP)  ## compile every kernel for four GPUs, none of which is needed
 	$(BIN)/python -m benchmarks.kernels

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ WORKLOADS = (
     "wide_mlp", "linreg_full_x16", "softmax_full_x17", "ridge", "multi_output", "poisson", "rmse",
 )  # fmt: skip
 _TESTS, _MEMCHECK, _LAST = 0.33, 0.1, 10.0  # shares of the time; seconds to write the results
+_PROCESSES = 8  # of tests; a context on the GPU takes half a gigabyte
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -82,20 +84,32 @@ def failed(found: dict[str, Any]) -> bool:
 
 
 def run_tests(needs: Needs, seconds: float) -> dict[str, Any]:
-    """The tests of tests/gpu, by pytest."""
+    """The tests of tests/gpu, by pytest in as many processes as compile at the same time."""
     if "pytest" not in needs.versions:
         return {"status": None, "said": "pytest is missing: the GPU tests were not run"}
+    count = min(_PROCESSES, os.cpu_count() or 1)
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu"]
-    status, output, taken = within(command, seconds)
-    counts = {
-        what: int(n) for n, what in re.findall(r"(\d+) (passed|failed|skipped|errors?)", output)
-    }
-    print(f"GPU tests: {counts or output[-2000:]} in {taken:.0f} s", flush=True)
-    if status:
-        print(output[-6000:], flush=True)
+    started = time.perf_counter()
+    with ThreadPoolExecutor(count) as pool:
+        jobs = [
+            pool.submit(within, [*command, "--part", f"{i}/{count}"], seconds) for i in range(count)
+        ]
+        ends = [job.result() for job in jobs]
+    counts: dict[str, int] = {}
+    for _, output, _ in ends:
+        for n, what in re.findall(r"(\d+) (passed|failed|skipped|errors?)\b", output):
+            counts[what] = counts.get(what, 0) + int(n)
+    # 5: a process whose part of the tests is empty.
+    wrong = [(status, output) for status, output, _ in ends if status not in (0, 5)]
+    unfinished = sum(status is None for status, _ in wrong)
+    taken = time.perf_counter() - started
+    late = f", {unfinished} of {count} processes did not finish in time" if unfinished else ""
+    print(f"GPU tests: {counts} in {taken:.0f} s{late}", flush=True)
+    for _, output in wrong:
+        print(output[-4000:], flush=True)
     return {
-        "status": status, **counts, "seconds": round(taken, 1),
-        "said": output[-6000:] if status else output.strip().splitlines()[-1:],
+        "status": int(bool(wrong)), **counts, "seconds": round(taken, 1),
+        "said": [output[-4000:] for _, output in wrong],
     }  # fmt: skip
 
 

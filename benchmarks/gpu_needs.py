@@ -10,7 +10,6 @@ import importlib.util
 import re
 import shutil
 import sys
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,11 +39,11 @@ class Needs:
         have = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         lines = [f"Python {sys.version.split()[0]} ({sys.executable}): {have or 'no packages'}"]
         if self.missing:
-            names = " ".join(self.missing)
+            names = " ".join(n for n in self.missing if n not in ("torch", "triton"))
             tag = f"{sys.version_info.major}.{sys.version_info.minor}"
             lines += [
                 f"missing: {', '.join(self.missing)}. Nothing is installed from here.",
-                "Where there is a network, and the same system:",
+                "torch and triton are the machine's own. The others, where there is a network:",
                 "  python3 -m pip install --target extra --no-deps --only-binary=:all: \\",
                 f"    --python-version {tag} {names}",
                 "then bring the folder `extra` here, and run: PYTHONPATH=extra make gpu",
@@ -57,12 +56,16 @@ class Needs:
 
 def needed() -> list[str]:
     """The packages that graphir depends on, from its pyproject.toml."""
+    import tomllib
+
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return [re.split(r"[^A-Za-z0-9_-]", line)[0] for line in project["dependencies"]]
 
 
 def look(device: str) -> Needs:
     """What is there and what is not, for a run on this device."""
+    if sys.version_info < LEAST_PYTHON:
+        return Needs({}, (), (), "graphir needs Python 3.11 or later: make gpu PYTHON=python3.12")
     optional = {
         "pytest": "pytest: the GPU tests are not run",
         "jax": "jax: no JAX beside graphir in the benchmark",
@@ -82,9 +85,7 @@ def look(device: str) -> Needs:
         # What rich itself needs; --no-deps keeps torch from coming along.
         missing += [n for n in ("markdown-it-py", "mdurl", "pygments") if not _there(n)]
     problem = None
-    if sys.version_info < LEAST_PYTHON:
-        problem = "graphir needs Python 3.11 or later"
-    elif "torch" in versions and device.startswith("cuda"):
+    if "torch" in versions and device.startswith("cuda"):
         problem = _no_gpu()
     tools = {}
     sanitizer = shutil.which("compute-sanitizer") or _cuda_tool("compute-sanitizer")
