@@ -2,6 +2,7 @@
 #   make test PYTEST_ARGS="-k softmax -x"      passes options on to pytest
 #   make demo DEMO_ARGS="--seed 3"             passes options on to the demo
 #   make bench BENCH_ARGS="--only ridge"       passes options on to the benchmark
+#   make gpu GPU_ARGS="--output DIR"           passes options on to the GPU's tests and benchmark
 #   make test PYTHON=python3.12 JOBS=4         picks the interpreter, the number of test workers
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ DEMO_ARGS ?=
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo mnist bench kernels test lint format clean
+.PHONY: help install demo mnist bench gpu kernels test lint format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | \
@@ -34,6 +35,10 @@ mnist: $(STAMP)  ## train softmax regression on hand-written digits
 
 bench: $(VENV)/.bench  ## time graphir and its peers; BENCH_ARGS="--quick" ends within two minutes
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+# In the Python that is active, with its own torch and triton: nothing is installed.
+gpu:  ## test and measure on this machine's GPU; GPU_ARGS="--output DIR"
+	PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -m benchmarks.gpu $(GPU_ARGS)
 
 kernels: $(STAMP)  ## compile every kernel for four GPUs, none of which is needed
 	$(BIN)/python -m benchmarks.kernels

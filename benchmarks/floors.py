@@ -8,15 +8,17 @@ import os
 import platform
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from graphir.runtime.cache import DiskCache
 from graphir.runtime.toolchain import build_shared_library
 
-from .clock import seconds
+from .clock import repeated
 from .workloads import Workload
 
 _MOST_BYTES = 1 << 29
@@ -31,11 +33,20 @@ class Machine:
         read: bytes a second, for a number of bytes that are read over and over.
         flops: of multiply-adds in float32, all cores.
         name: for people and file names.
+        rates: all that was measured, with units in their names.
     """
 
     read: Callable[[int], float]
     flops: float
     name: str
+    rates: dict[str, float] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; the bandwidth is that of 512 MiB."""
+        return {
+            "name": self.name, "read": self.read(_MOST_BYTES), "flops": self.flops,
+            "rates": self.rates,
+        }  # fmt: skip
 
     def floor(self, workload: Workload) -> tuple[float, str]:
         """The least seconds of a step, and what sets them."""
@@ -113,14 +124,25 @@ def _processor() -> str:
 
 
 def _gpu(device: str) -> Machine:
-    """A sum of 1 GiB, and a product of large matrices without tensor cores."""
+    """A copy of 1 GiB, and products of large matrices in bfloat16, tf32 and float32."""
     import torch
 
     def rate(work: Callable[[], object], amount: float) -> float:
-        return amount / min(seconds(work, device) for _ in range(_TURNS))
+        return amount / min(repeated(work, device, 1) for _ in range(_TURNS))
 
     data = torch.ones(1 << 28, device=device)
-    a = torch.ones(8192, 8192, device=device)
-    bandwidth = rate(data.sum, 4 * data.numel())
-    flops = rate(lambda: a @ a, 2 * 8192**3)
-    return Machine(lambda size: bandwidth, flops, torch.cuda.get_device_name(device))
+    other = torch.empty_like(data)
+    found = {"copy_bytes_per_second": rate(lambda: other.copy_(data), 8.0 * data.numel())}
+    before = torch.backends.cuda.matmul.allow_tf32
+    for name, dtype, tf32 in (
+        ("bf16", torch.bfloat16, False), ("tf32", torch.float32, True),
+        ("float32", torch.float32, False),
+    ):  # fmt: skip
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        a = torch.randn(8192, 8192, device=device).to(dtype)
+        a @ a  # the library is loaded by the first product
+        found[f"{name}_flops_per_second"] = rate(partial(torch.matmul, a, a), 2.0 * 8192**3)
+    torch.backends.cuda.matmul.allow_tf32 = before
+    bandwidth = found["copy_bytes_per_second"]
+    name = torch.cuda.get_device_name(device)
+    return Machine(lambda size: bandwidth, found["tf32_flops_per_second"], name, found)

@@ -30,6 +30,7 @@ class Row:
     workload: str
     rows: str
     kernel: str
+    launch: str
     chip: str
     blocks: str
     choice: int
@@ -65,46 +66,60 @@ def step_build(workload: Workload, *, shuffle: bool) -> Any:
 
 
 def rows_of(name: str, shuffle: bool, chip_name: str) -> list[Row]:
-    """The kernels of one workload on one chip."""
+    """The kernels of one workload on one chip: of a step and, where all steps of an epoch are one
+    launch, of that."""
     from graphir.codegen.machine import CHIPS, gpu
     from graphir.codegen.program import Program
     from graphir.codegen.schedule import plan
-    from graphir.runtime.fitting import fit, objection
+    from graphir.codegen.tile import TileKernel
+    from graphir.runtime.fitting import fit, module_report, objection
+    from graphir.runtime.resources import ResourceReport
+    from graphir.runtime.ways import Ways
 
-    chip = CHIPS[chip_name]
-    build = step_build(BY_NAME[name], shuffle=shuffle)
+    chip, workload = CHIPS[chip_name], BY_NAME[name]
+    build = step_build(workload, shuffle=shuffle)
 
     def planned(choices: Mapping[str, int]) -> Program:
         return plan(
             build.graph, name=build.name, machine=gpu(chip), loop=build.loop, choices=choices
         )
 
-    fitted = fit(planned, chip)
-    found = []
-    for kernel, launch, report in zip(
-        fitted.program.kernels, fitted.module.launches, fitted.reports, strict=True
-    ):
+    def row(kernel: TileKernel, way: str, warps: int, stages: int, report: ResourceReport) -> Row:
         blocks = " ".join(f"{a.name}={a.size}/{a.block}" for a in kernel.axes)
-        found.append(
-            Row(
-                name, "shuffled" if shuffle else "in order", kernel.name, chip_name, blocks,
-                kernel.choice + 1, kernel.choices, launch.num_warps, launch.num_stages,
-                report.registers, report.spill_bytes, report.shared_bytes, report.tensor_columns,
-                tuple(sorted(report.instructions)), objection(report, chip),
-            )
+        return Row(
+            name, "shuffled" if shuffle else "in order", kernel.name, way, chip_name, blocks,
+            kernel.choice + 1, kernel.choices, warps, stages, report.registers, report.spill_bytes,
+            report.shared_bytes, report.tensor_columns, tuple(sorted(report.instructions)),
+            objection(report, chip),
         )  # fmt: skip
+
+    fitted = fit(planned, chip)
+    found = [
+        row(kernel, "a step", launch.num_warps, launch.num_stages, report)
+        for kernel, launch, report in zip(
+            fitted.program.kernels, fitted.module.launches, fitted.reports, strict=True
+        )
+    ]
+    sizes = {"rows": workload.rows, "batch": workload.batch}
+    ways = Ways(fitted.program, chip.processors, programs=None, chip=chip)
+    epoch = ways.choice(sizes).epoch
+    if epoch is not None:
+        module = ways.module(sizes)
+        (launch,) = module.launches
+        report = module_report(module, chip)
+        found.append(row(epoch.kernel, "an epoch", launch.num_warps, launch.num_stages, report))
     return found
 
 
 def table(rows: Iterable[Row]) -> str:
     """The rows as text."""
     head = (
-        f"{'kernel':24} {'rows':8} {'chip':7} {'choice':>6} {'warps':>5} {'regs':>4} {'spill':>5} "
-        f"{'shared':>8} {'tensor':>6}  blocks; instructions"
+        f"{'kernel':20} {'launch':8} {'rows':8} {'chip':7} {'choice':>6} {'warps':>5} "
+        f"{'regs':>4} {'spill':>5} {'shared':>8} {'tensor':>6}  blocks; instructions"
     )
     lines = (
-        f"{r.kernel:24} {r.rows:8} {r.chip:7} {f'{r.choice}/{r.choices}':>6} {r.warps:5} "
-        f"{r.registers:4} {r.spill_bytes:5} {r.shared_bytes / 1024:7.1f}K "
+        f"{r.kernel:20} {r.launch:8} {r.rows:8} {r.chip:7} {f'{r.choice}/{r.choices}':>6} "
+        f"{r.warps:5} {r.registers:4} {r.spill_bytes:5} {r.shared_bytes / 1024:7.1f}K "
         f"{r.tensor_columns:6}  {r.blocks}; {' '.join(r.instructions)}"
         for r in rows
     )

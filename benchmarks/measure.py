@@ -41,6 +41,7 @@ class Result:
         floor, limit: the least seconds of a step on this machine, and what sets them.
         first: seconds to the end of the first step, by contestant and "cold" or "warm".
         memory: peak bytes of `graphir.train` beyond the data and the parameters.
+        notes: how graphir ran it.
     """
 
     workload: str
@@ -51,6 +52,7 @@ class Result:
     limit: str = ""
     first: dict[str, dict[str, float]] = field(default_factory=dict)
     memory: int | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def best_peer(self) -> str | None:
@@ -111,11 +113,23 @@ def check(runner: Runner, workload: Workload, params: Params, want: Sequence[Arr
 
 
 def ready(
-    makers: Mapping[str, Make], workload: Workload, device: str, result: Result
+    makers: Mapping[str, Make],
+    workload: Workload,
+    device: str,
+    result: Result,
+    *,
+    want: Sequence[Array] | None = None,
+    given: tuple[Params, Data] | None = None,
 ) -> dict[str, Runner]:
-    """The contestants whose results are right; why others are not is in the result."""
-    params, data = workload.params(), workload.data()
-    want = exact(workload, params, data)
+    """The contestants whose results are right; why others are not is in the result.
+
+    Args:
+        want: the parameters after one epoch, where they are known.
+        given: first parameters and data, where they are not the workload's own.
+    """
+    params, data = given or (workload.params(), workload.data())
+    if want is None:
+        want = exact(workload, params, data)
     runners: dict[str, Runner] = {}
     for name, make in makers.items():
         try:
@@ -130,18 +144,19 @@ def ready(
 
 def race(
     runners: Mapping[str, Runner], workload: Workload, result: Result, *, rounds: int,
-    seconds: float, device: str,
+    seconds: float, device: str, most: int = 1000,
 ) -> None:  # fmt: skip
     """Time the contestants one after another, round after round, so that all meet the same noise.
 
     Args:
         seconds: what one contestant's turn should take at least.
+        most: epochs of one turn.
     """
     epochs = {}
     for name, runner in runners.items():
         runner.reset()
         once = max(runner.run(1), 1e-7)
-        epochs[name] = int(np.clip(np.ceil(seconds / once), 1, 1000))
+        epochs[name] = int(np.clip(np.ceil(seconds / once), 1, most))
     found: dict[str, list[float]] = {name: [] for name in runners}
     for _ in range(rounds):
         for name, runner in runners.items():

@@ -43,7 +43,7 @@ class JaxJit:
         self.device = jax.devices("gpu" if device.startswith("cuda") else "cpu")[0]
         self.step = jax.jit(self._step)
         # Batches beforehand: slicing on the way would be timed as JAX's own.
-        x, y = data
+        x, y = (np.asarray(a.cpu() if hasattr(a, "cpu") else a) for a in data)
         y = y.astype(np.int32) if workload.targets == "classes" else y
         batched = [a.reshape(workload.steps, workload.batch, *a.shape[1:]) for a in (x, y)]
         self.place(batched)

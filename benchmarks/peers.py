@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .clock import seconds
+from .clock import repeated
 from .numpy_steps import gradients
 from .workloads import Array, Data, Ops, Params, Workload
 
@@ -40,10 +40,10 @@ def torch_ops() -> Ops:
 
 
 def tensors(arrays: Params | Data, device: str) -> list[Any]:
-    """On the CPU they share the arrays' memory."""
+    """On the CPU they share the arrays' memory; what is on the device stays there."""
     import torch
 
-    return [torch.from_numpy(a).to(device) for a in arrays]
+    return [torch.as_tensor(a).to(device) for a in arrays]
 
 
 class Graphir:
@@ -71,8 +71,7 @@ class Graphir:
         w = self.workload
         self.result = graphir.train(
             self.loss, self.now, tuple(self.data), batch_size=w.batch, epochs=epochs,
-            optimizer=graphir.optim.SGD(w.lr, w.momentum, w.weight_decay),
-            shuffle=False, progress=False,
+            optimizer=graphir_sgd(w), shuffle=False, progress=False,
         )  # fmt: skip
         self.now = self.result.params
         return sum(self.result.history.seconds)
@@ -87,10 +86,58 @@ class _Timed:
     device: str
 
     def run(self, epochs: int) -> float:
-        return seconds(lambda: self.work(epochs), self.device)
+        return repeated(lambda: self.work(1), self.device, epochs)
 
     def work(self, epochs: int) -> None:
         raise NotImplementedError
+
+
+class GraphirSteps(_Timed):
+    """The steps of `graphir.train` alone, as it puts them on a GPU's stream epoch after epoch; so
+    that the cache can be emptied before each epoch, as for the peers."""
+
+    def __init__(self, workload: Workload, params: Params, data: Data, device: str) -> None:
+        self.workload, self.first = workload, params
+        self.device, self.data = device, tensors(data, device)
+        ops = torch_ops()
+
+        def loss(params: Any, x: Any, y: Any) -> Any:
+            return workload.loss(ops, params, x, y)
+
+        loss.__name__ = workload.name
+        self.loss = loss
+        self.reset()
+
+    def reset(self) -> None:
+        from graphir.runtime.arrays import leaves_of
+        from graphir.runtime.epochs import Epochs
+        from graphir.runtime.history import History
+        from graphir.runtime.progress import EpochProgress
+        from graphir.runtime.train import compiled_step, initial_state
+        from graphir.runtime.train_checks import Task
+
+        w, optimizer = self.workload, graphir_sgd(self.workload)
+        params = tuple(tensors(self.first, self.device))
+        task = Task.checked(self.loss, params, tuple(self.data), None, w.batch, 1, 0)
+        step = compiled_step(task, optimizer, False, "auto", None, "highest")
+        state = leaves_of(initial_state(task, optimizer))[0]
+        bar = EpochProgress(1, w.rows, show=False)
+        self.training = Epochs(task, step, optimizer, state, 0, History(), bar, None)
+        self.training.prepare(0)
+
+    def work(self, epochs: int) -> None:
+        for _ in range(epochs):
+            self.training.call.run(0, self.training.steps)
+
+    def params(self) -> list[Array]:
+        return [p.cpu().numpy() for p in self.training.params()]
+
+
+def graphir_sgd(workload: Workload) -> Any:
+    """graphir's descent for a workload."""
+    from graphir.runtime.optim import SGD
+
+    return SGD(workload.lr, workload.momentum, workload.weight_decay)
 
 
 class TorchEager(_Timed):
@@ -124,6 +171,8 @@ class TorchEager(_Timed):
 class TorchCompile(_Timed):
     """`torch.compile` of the whole step: torch.func.grad and the update."""
 
+    mode: str | None = None
+
     def __init__(self, workload: Workload, params: Params, data: Data, device: str) -> None:
         import torch
 
@@ -138,7 +187,7 @@ class TorchCompile(_Timed):
 
         # Workloads share `step`'s code, and the variants that torch keeps of one code are few.
         torch._dynamo.reset()
-        self.step = torch.compile(step, fullgraph=True, dynamic=False)
+        self.step = torch.compile(step, fullgraph=True, dynamic=False, mode=self.mode)
         self.reset()
 
     def reset(self) -> None:
@@ -149,11 +198,44 @@ class TorchCompile(_Timed):
         w = self.workload
         for _ in range(epochs):
             for start in range(0, w.rows, w.batch):
-                batch = (a[start : start + w.batch] for a in self.data)
-                self.now, self.buffers = self.step(self.now, self.buffers, *batch)
+                self.advance(*(a[start : start + w.batch] for a in self.data))
+
+    def advance(self, *batch: Any) -> None:
+        """One step."""
+        self.now, self.buffers = self.step(self.now, self.buffers, *batch)
 
     def params(self) -> list[Array]:
         return [p.cpu().numpy() for p in self.now]
+
+
+class TorchGraphs(TorchCompile):
+    """The same replayed as a CUDA graph, which writes its results where the next step does too: so
+    they are copied back to where the parameters lie."""
+
+    mode = "reduce-overhead"
+
+    def reset(self) -> None:
+        import torch
+
+        super().reset()
+        for p in (*self.now, *self.buffers):
+            torch._dynamo.mark_static_address(p)
+
+    def advance(self, *batch: Any) -> None:
+        import torch
+
+        mark: Callable[[], None] = torch.compiler.cudagraph_mark_step_begin
+        mark()
+        now, buffers = self.step(self.now, self.buffers, *batch)
+        torch._foreach_copy_(self.now, now)
+        if self.workload.momentum:
+            torch._foreach_copy_(self.buffers, buffers)
+
+
+class TorchMaxAutotune(TorchGraphs):
+    """And with its kernels chosen by measuring."""
+
+    mode = "max-autotune"
 
 
 class NumPy(_Timed):
@@ -194,14 +276,18 @@ def descend(workload: Workload, params: Any, buffers: Any, grads: Any) -> tuple[
 
 def contestants(workload: Workload, device: str) -> dict[str, Make]:
     """Who can run a workload here, by name; graphir first."""
+    gpu = device.startswith("cuda")
     found: dict[str, Make] = {
-        "graphir": Graphir, "torch eager": TorchEager, "torch.compile": TorchCompile
+        "graphir": GraphirSteps if gpu else Graphir, "torch eager": TorchEager,
+        "torch.compile": TorchCompile,
     }  # fmt: skip
     if importlib.util.find_spec("jax"):
         from .peer_jax import JaxJit, JaxScan, has_device
 
         if has_device(device):
             found |= {"JAX jit": JaxJit, "JAX scan": JaxScan}
+    if gpu:
+        found |= {"torch reduce-overhead": TorchGraphs, "torch max-autotune": TorchMaxAutotune}
     if device == "cpu":
         found["NumPy"] = NumPy
         if workload.sklearn is not None and importlib.util.find_spec("sklearn"):

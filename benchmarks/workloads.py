@@ -59,6 +59,13 @@ class Workload:
     sklearn: dict[str, Any] | None = None
     tolerance: float = 1e-3
 
+    def copies(self, count: int) -> Workload:
+        """The same data so often: a step over all rows has the same gradients, and more to read."""
+        assert self.batch == self.rows
+        name = f"{self.name}_x{count}"
+        rows = self.rows * count
+        return replace(self, name=name, title=f"{self.title}, {rows:,} rows", rows=rows, batch=rows)
+
     @property
     def steps(self) -> int:
         """Of an epoch."""

@@ -89,7 +89,7 @@ def readable_names(graph: Graph) -> Mapping[Node, str]:
     """A C identifier for each input, from the user's names, all different."""
     names: dict[Node, str] = {}
     # Buffers and sizes share one name space.
-    taken = {"order", "first", "last", "start", "step", "steps", ROWS, BATCH, PROGRAMS}
+    taken = {"order", "done", "first", "last", "start", "step", "steps", ROWS, BATCH, PROGRAMS}
     taken |= {n for node in graph.live() for s in node.shape if isinstance(s, Dim) for n in s.names}
     for i, node in enumerate(graph.inputs):
         stem = identifier(graph.names.get(node, f"in{i}"))

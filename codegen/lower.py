@@ -49,9 +49,8 @@ auto break case char const default do double enum extern float goto inline int l
 restrict short signed sizeof static struct switch typedef union unsigned void volatile
 tl triton libdevice pid programs rows batch first last step start steps block base count
 exp log sin cos tan sqrt pow tanh order n m sizes buffers kept scratch begin end call
-final part reduce_maximum reduce_minimum reduce_mul multiply
-random_words random_bits
-chunk ticket group members
+done final part share place left meet arrived chunk ticket group members
+reduce_maximum reduce_minimum reduce_mul multiply random_words random_bits
 """
 _LAST = 1 << 30  # after every loop over chunks
 _PARTS = frozenset(f"parts_{1 << k}" for k in range(1, 8))

@@ -122,6 +122,10 @@ class Launch:
 
     `arguments` name buffers and sizes (also `first` and `last`, the steps to run: with a loop and
     one program the kernel runs them all itself; with several programs it is launched once a step).
+
+    Attributes:
+        whole: the kernel runs all steps itself, with however many programs.
+        cooperative: its programs wait for one another, so all have to be on the chip at once.
     """
 
     kernel: str
@@ -130,6 +134,8 @@ class Launch:
     num_warps: int
     num_stages: int
     signature: dict[str, str] = field(default_factory=dict)
+    whole: bool = False
+    cooperative: bool = False
 
     def programs(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """Programs along each axis of the grid: one for each block of each (size, block)."""

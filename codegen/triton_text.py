@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from graphir.dtypes import DType
+from graphir.dtypes import DType, int64
 from graphir.graph import Node
 from graphir.sizes import Dim, Size
 
@@ -44,6 +44,9 @@ from .tile import (
     operands,
 )
 
+DONE = "done"
+"""The buffer of one int64 that holds, on the device, the steps done before a launch: a CUDA graph
+of one step can be put on the stream again and again."""
 _HEADER = """import triton
 import triton.language as tl
 from triton.language.extra import libdevice
@@ -66,12 +69,26 @@ def multiply(x, y):
 def reduce_mul(x, axis: tl.constexpr):
     return tl.reduce(x, axis, multiply)
 """
+# The programs of a cooperative grid wait for one another: `arrived` counts all that ever came.
+_MEET = """
+@triton.jit
+def meet(arrived_ptr, expected):
+    tl.debug_barrier()
+    arrived = tl.atomic_add(arrived_ptr, 1, sem="acq_rel") + 1
+    while arrived < expected:
+        arrived = tl.atomic_add(arrived_ptr, 0, sem="acq_rel")
+    tl.debug_barrier()
+"""
 _REDUCERS = {"add": "tl.sum", "maximum": "tl.max", "minimum": "tl.min", "mul": "reduce_mul"}
 
 
 def print_triton(program: Program) -> TritonModule:
     """The module that holds every kernel of `program`, and its launches in order."""
-    printers = [_KernelPrinter(program, kernel) for kernel in program.kernels]
+    return join_texts([KernelPrinter(program, kernel) for kernel in program.kernels])
+
+
+def join_texts(printers: Sequence[KernelPrinter]) -> TritonModule:
+    """The module of these kernels, with the functions that they call."""
     bodies = [p.text() for p in printers]
     helpers = "".join(
         _EXTREMUM.format(name=name, short=short)
@@ -82,15 +99,19 @@ def print_triton(program: Program) -> TritonModule:
         helpers += _PRODUCT
     if any("random_bits(" in body for body in bodies):
         helpers += TRITON_RANDOM
+    if any("meet(" in body for body in bodies):
+        helpers += _MEET
     source = _HEADER + helpers + "".join("\n\n" + body for body in bodies)
     marks: list[Node | None] = [None] * (_HEADER + helpers).count("\n")
     for p in printers:
         marks += [None, None, *p.marks]
-    scratch = tuple(b for p in printers for b in p.scratch)
+    scratch = tuple(dict.fromkeys(b for p in printers for b in p.scratch))
     return TritonModule(source, tuple(p.launch() for p in printers), scratch, tuple(marks))
 
 
-class _KernelPrinter:
+class KernelPrinter:
+    """The text of one kernel, and how it is launched."""
+
     def __init__(self, program: Program, kernel: TileKernel) -> None:
         self.program, self.kernel = program, kernel
         self.lines: list[str] = []
@@ -98,6 +119,7 @@ class _KernelPrinter:
         self.depth = 0
         self.split = kernel.stream is not None and not kernel.grid
         self.scratch: list[Buffer] = []
+        self.ticket = ""
         if self.split and kernel.accumulators:
             programs = Dim.symbol(PROGRAMS)
             for acc in kernel.accumulators:
@@ -113,6 +135,9 @@ class _KernelPrinter:
             # One for all programs and, where they are joined in groups, one a group.
             tickets: tuple[Size, ...] = (programs + 1,) if kernel.tuning.fan else (1,)
             self.scratch.append(Buffer(f"{kernel.name}_ticket", _INT32, tickets, Role.ZEROED))
+            self.ticket = f"{self.scratch[-1].name}_ptr"
+        if program.loop is not None:
+            self.scratch.append(Buffer(DONE, int64, (1,), Role.ZEROED))
         self.size_names = list(program.sizes)
         self.piece: int | None = None  # of an unrolled loop over chunks
 
@@ -145,7 +170,7 @@ class _KernelPrinter:
 
     def text(self) -> str:
         """The kernel's source."""
-        kernel, loop = self.kernel, self.program.loop
+        kernel = self.kernel
         scalars = self._scalars()
         pointers = [f"{name}_ptr" for name in kernel.buffers]
         pointers += [f"{b.name}_ptr" for b in self.scratch]
@@ -160,6 +185,12 @@ class _KernelPrinter:
         self.depth = 0
         self._line("):")
         self.depth = 1
+        self._steps()
+        return "\n".join(self.lines) + "\n"
+
+    def _steps(self) -> None:
+        """The kernel's own lines: a step, or the loop over steps."""
+        kernel, loop = self.kernel, self.program.loop
         self._shared_axes()
         if self.split:
             self._line("pid = tl.program_id(0)")
@@ -169,17 +200,17 @@ class _KernelPrinter:
                 self._line(f"{axis.name} = tl.arange(0, {axis.block})")
         if loop is None:
             self._step()
-        else:
-            steps = _range("first, last", hoists=kernel.tuning.hoists)
-            self._line(f"for step in {steps}:")
-            self.depth += 1
-            self._line(f"start = step * {BATCH}")
-            self._line(f"{loop.dim} = tl.minimum({BATCH}, {ROWS} - start)")
-            self._step()
-            # The next step reads what this one wrote.
-            self._line("tl.debug_barrier()")
-            self.depth -= 1
-        return "\n".join(self.lines) + "\n"
+            return
+        self._line(f"{DONE} = tl.load({DONE}_ptr)")
+        bounds = f"{DONE} + first, {DONE} + last"
+        self._line(f"for step in {range_text(bounds, hoists=kernel.tuning.hoists)}:")
+        self.depth += 1
+        self._line(f"start = step * {BATCH}")
+        self._line(f"{loop.dim} = tl.minimum({BATCH}, {ROWS} - start)")
+        self._step()
+        # The next step reads what this one wrote.
+        self._line("tl.debug_barrier()")
+        self.depth -= 1
 
     def _shared_axes(self) -> None:
         """The places along the axes that programs share out."""
@@ -201,24 +232,16 @@ class _KernelPrinter:
     def _step(self) -> None:
         kernel = self.kernel
         self._part("preamble", kernel.preamble)
-        for acc in kernel.accumulators:
-            for tile in acc.pieces or (acc.tile,):
-                self._line(f"{tile.name} = {_full(tile, acc.identity)}", tile.node)
+        self._start_sums()
         stream = kernel.stream
         if stream is not None:
-            size = _size(stream.size)
+            size = size_text(stream.size)
             # Only innermost loops are pipelined.
             stages = 1 if any(x.part == "body" for x in kernel.loops) else kernel.tuning.stages
             bounds = f"0, {size}, {stream.block}"
             if self.split:
                 bounds = f"pid * {stream.block}, {size}, programs * {stream.block}"
-            self._line(f"for block in {_range(bounds, stages, kernel.tuning.hoists)}:")
-            self.depth += 1
-            # A number in the interpreter has no type.
-            start = "tl.cast(block, tl.int64)" if isinstance(stream.size, Dim) else "block"
-            self._line(f"{stream.name} = {start} + tl.arange(0, {stream.block})")
-            self._part("body", kernel.body)
-            self.depth -= 1
+            self._block_loop(stream, range_text(bounds, stages, kernel.tuning.hoists))
         if not kernel.epilogue:
             return
         nested = 0
@@ -230,6 +253,20 @@ class _KernelPrinter:
             nested = 1
         self._part("epilogue", kernel.epilogue)
         self.depth -= nested
+
+    def _start_sums(self) -> None:
+        for acc in self.kernel.accumulators:
+            for tile in acc.pieces or (acc.tile,):
+                self._line(f"{tile.name} = {full(tile, acc.identity)}", tile.node)
+
+    def _block_loop(self, stream: Axis, blocks: str) -> None:
+        self._line(f"for block in {blocks}:")
+        self.depth += 1
+        # A number in the interpreter has no type.
+        start = "tl.cast(block, tl.int64)" if isinstance(stream.size, Dim) else "block"
+        self._line(f"{stream.name} = {start} + tl.arange(0, {stream.block})")
+        self._part("body", self.kernel.body)
+        self.depth -= 1
 
     def _part(self, part: str, statements: Sequence[Statement]) -> None:
         done = 0
@@ -243,7 +280,7 @@ class _KernelPrinter:
     def _loop(self, loop: Loop, statements: Sequence[Statement]) -> None:
         axis = loop.axis
         for acc in loop.accumulators:
-            self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}", acc.tile.node)
+            self._line(f"{acc.tile.name} = {full(acc.tile, acc.identity)}", acc.tile.node)
         if loop.unrolled:
             for piece in range(axis.blocks):
                 self.piece = piece
@@ -253,7 +290,7 @@ class _KernelPrinter:
             self.piece = None
             return
         stages = self.kernel.tuning.stages if loop.part == "body" else 1
-        self._line(f"for chunk in {_range(f'0, {axis.size}, {axis.block}', stages)}:")
+        self._line(f"for chunk in {range_text(f'0, {axis.size}, {axis.block}', stages)}:")
         self.depth += 1
         self._line(f"{axis.name} = chunk + tl.arange(0, {axis.block})")
         if loop.part == "epilogue":
@@ -270,9 +307,9 @@ class _KernelPrinter:
         is nested."""
         for acc in accumulators:
             for piece, tile in enumerate(acc.pieces or (acc.tile,)):
-                place = _part("pid", tile.axes, tile.axes, piece)
+                place = part_place("pid", tile.axes, tile.axes, piece)
                 self._line(f"tl.store({self._parts_of(acc)} + {place}, {tile.name})")
-        ticket, fan = f"{self.scratch[-1].name}_ptr", self.kernel.tuning.fan
+        ticket, fan = self.ticket, self.kernel.tuning.fan
         whole = [acc for acc in accumulators if not acc.pieces]
         if fan:
             self._line(f"group = pid // {fan}")
@@ -282,7 +319,7 @@ class _KernelPrinter:
             for acc in accumulators:
                 if acc.pieces:
                     (axis,) = (a for a in acc.tile.axes if a.role is AxisRole.CHUNK)
-                    self._line(f"for chunk in {_range(f'0, {axis.size}, {axis.block}')}:")
+                    self._line(f"for chunk in {range_text(f'0, {axis.size}, {axis.block}')}:")
                     self.depth += 1
                     self._line(f"{axis.name} = chunk + tl.arange(0, {axis.block})")
                     self._join_group([acc], fan)
@@ -297,7 +334,7 @@ class _KernelPrinter:
             self._join_parts([acc], f"group * {fan}", f"group * {fan} + members", 1)
             # All threads have read what is now written.
             self._line("tl.debug_barrier()")
-            place = _part(f"group * {fan}", acc.tile.axes, acc.tile.axes)
+            place = part_place(f"group * {fan}", acc.tile.axes, acc.tile.axes)
             self._line(f"tl.store({self._parts_of(acc)} + {place}, {acc.tile.name})")
 
     def _arrive(self, ticket: str, last: str) -> None:
@@ -314,14 +351,14 @@ class _KernelPrinter:
         """Join every `step`-th partial result, several at a time."""
         at_once: dict[int, list[Accumulator]] = {}
         for acc in accumulators:
-            self._line(f"{acc.tile.name} = {_full(acc.tile, acc.identity)}", acc.tile.node)
+            self._line(f"{acc.tile.name} = {full(acc.tile, acc.identity)}", acc.tile.node)
             at_once.setdefault(acc.at_once, []).append(acc)
         for count, some in at_once.items():
             # Names of their own: a variable keeps its type through the loop over steps.
             name = "part" if count == 1 else f"parts_{count}"
             loop = "part" if count == 1 else "base"
             bounds = f"{start}, {end}, {count * step}"
-            self._line(f"for {loop} in {_range(bounds, 3 if count == 1 else 1)}:")
+            self._line(f"for {loop} in {range_text(bounds, 3 if count == 1 else 1)}:")
             self.depth += 1
             if count > 1:
                 every = f" * {step}" if step > 1 else ""
@@ -333,13 +370,14 @@ class _KernelPrinter:
     def _join_some(self, acc: Accumulator, name: str, count: int, end: str) -> str:
         parts, tile = self._parts_of(acc), acc.tile
         if count == 1:
-            return _join(acc, tile.name, f"tl.load({parts} + {_part(name, tile.axes, tile.axes)})")
+            place = f"{parts} + {part_place(name, tile.axes, tile.axes)}"
+            return _join(acc, tile.name, f"tl.load({place})")
         number = Axis(-1, name, 0, AxisRole.TILE, count)
         axes = (number, *tile.axes)
-        numbers = _spread(name, (number,), axes)
-        place = f"{parts} + {_part(numbers, tile.axes, axes)}"
-        read = f"tl.load({place}, mask={numbers} < {end}, other={_literal(acc.identity)})"
-        return _join(acc, tile.name, _reduced(acc.op, tile.dtype, read, 0))
+        numbers = spread(name, (number,), axes)
+        place = f"{parts} + {part_place(numbers, tile.axes, axes)}"
+        read = f"tl.load({place}, mask={numbers} < {end}, other={literal(acc.identity)})"
+        return _join(acc, tile.name, reduced(acc.op, tile.dtype, read, 0))
 
     def _parts_of(self, acc: Accumulator) -> str:
         return f"{self.scratch[self.kernel.accumulators.index(acc)].name}_ptr"
@@ -361,26 +399,26 @@ class _KernelPrinter:
                 guard = f", mask={mask}" if mask else ""
                 return f"tl.store({self._pointer(address, axes)}, {value.name}{guard})"
             case Fill(out=out, value=value):
-                return f"{out.name} = {_full(out, value)}"
+                return f"{out.name} = {full(out, value)}"
             case SizeOf(out=out, size=size):
-                return f"{out.name} = tl.cast({_size(size)}, tl.int64)"
+                return f"{out.name} = tl.cast({size_text(size)}, tl.int64)"
             case Position(out=out):
                 return f"{out.name} = tl.cast({out.axes[0].name}, tl.int64)"
             case Map(out=out, op="copy", args=(x,)):
                 return f"{out.name} = {_broadcast(x, out.axes)}"
             case Map(out=out, op=op, args=args):
-                spread = [_spread(a.name, a.axes, out.axes) for a in args]
-                text = bare(spell_triton(op, out.dtype, args[-1].dtype, *spread))
+                along = [spread(a.name, a.axes, out.axes) for a in args]
+                text = bare(spell_triton(op, out.dtype, args[-1].dtype, *along))
                 return f"{out.name} = {text}"
             case Mask(out=out, source=source, axes=axes, value=value):
                 inside = " & ".join(_inside(a, out.axes) for a in axes if self._ragged(a))
                 if not inside:
                     return f"{out.name} = {source.name}"
-                return f"{out.name} = tl.where({bare(inside)}, {source.name}, {_literal(value)})"
+                return f"{out.name} = tl.where({bare(inside)}, {source.name}, {literal(value)})"
             case Reduce(out=out, source=source, axes=axes, op=op, into=into):
                 text = source.name
                 for axis in sorted(axes, key=source.axes.index, reverse=True):
-                    text = _reduced(op, source.dtype, text, source.axes.index(axis))
+                    text = reduced(op, source.dtype, text, source.axes.index(axis))
                 return self._define(out, text, into)
             case Contract():
                 return self._contract(s)
@@ -408,9 +446,9 @@ class _KernelPrinter:
     def _contract(self, s: Contract) -> str:
         if not s.dot:
             both = tuple(a for a in self.kernel.axes if a in s.a.axes or a in s.b.axes)
-            text = f"{_spread(s.a.name, s.a.axes, both)} * {_spread(s.b.name, s.b.axes, both)}"
+            text = f"{spread(s.a.name, s.a.axes, both)} * {spread(s.b.name, s.b.axes, both)}"
             for axis in sorted(s.axes, key=both.index, reverse=True):
-                text = _reduced("add", s.out.dtype, text, both.index(axis))
+                text = reduced("add", s.out.dtype, text, both.index(axis))
             return self._define(s.out, text, s.into)
         left, right = (s.a, s.b) if s.out.axes[0] in s.a.axes else (s.b, s.a)
         (summed,) = s.axes
@@ -427,7 +465,7 @@ class _KernelPrinter:
         parts = [f"{address.buffer}_ptr"]
         long = _known_elements(self.program.buffer(address.buffer)) >= 1 << 31
         if address.offset != 0:
-            parts.append(_size(address.offset))
+            parts.append(size_text(address.offset))
         for term in address.terms:
             text = _position(term, axes)
             fixed = term.axis is not None and isinstance(term.axis.size, int)
@@ -437,7 +475,7 @@ class _KernelPrinter:
                 text = f"({text} - {term.shift})"
             if term.step != 1:
                 text = f"({text} // {term.step})"
-            parts.append(text if term.stride == 1 else f"{text} * {_size(term.stride)}")
+            parts.append(text if term.stride == 1 else f"{text} * {size_text(term.stride)}")
         return " + ".join(parts)
 
 
@@ -449,24 +487,28 @@ def _known_elements(buffer: Buffer) -> int:
     return prod(size for size in buffer.shape if isinstance(size, int))
 
 
-def _size(size: Size) -> str:
+def size_text(size: Size) -> str:
+    """A size as an operand."""
     plain = size >= 0 if isinstance(size, int) else size.is_symbol
     return str(size) if plain else f"({str(size).replace('*', ' * ')})"
 
 
-def _literal(value: float | int | bool) -> str:
+def literal(value: float | int | bool) -> str:
+    """A number of Python's as Triton's text."""
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         return f'float("{value}")'
     return repr(value)
 
 
-def _full(tile: Tile, value: float | int | bool) -> str:
+def full(tile: Tile, value: float | int | bool) -> str:
+    """A tile that holds one value everywhere."""
     shape = ", ".join(str(a.block) for a in tile.axes)
     shape = f"({shape},)" if len(tile.axes) == 1 else f"({shape})"
-    return f"tl.full({shape}, {_literal(value)}, {TRITON_TYPES[tile.dtype.name]})"
+    return f"tl.full({shape}, {literal(value)}, {TRITON_TYPES[tile.dtype.name]})"
 
 
-def _spread(name: str, have: tuple[Axis, ...], want: tuple[Axis, ...]) -> str:
+def spread(name: str, have: tuple[Axis, ...], want: tuple[Axis, ...]) -> str:
+    """A tile along the axes of another, repeating where it lacks one."""
     if not have or have == want:
         return name
     return f"{name}[{', '.join(':' if a in have else 'None' for a in want)}]"
@@ -476,19 +518,19 @@ def _broadcast(x: Tile, axes: tuple[Axis, ...]) -> str:
     shape = ", ".join(str(a.block) for a in axes) + ("," if len(axes) == 1 else "")
     if not x.axes:
         return f"tl.full(({shape}), {x.name}, {TRITON_TYPES[x.dtype.name]})" if axes else x.name
-    return f"tl.broadcast_to({_spread(x.name, x.axes, axes)}, ({shape}))"
+    return f"tl.broadcast_to({spread(x.name, x.axes, axes)}, ({shape}))"
 
 
 def _inside(axis: Axis, axes: tuple[Axis, ...]) -> str:
-    return f"({_spread(axis.name, (axis,), axes)} < {_size(axis.size)})"
+    return f"({spread(axis.name, (axis,), axes)} < {size_text(axis.size)})"
 
 
 def _position(term: Term, axes: tuple[Axis, ...]) -> str:
     """The place along an axis, or the one that an integer tile holds."""
     if term.at is not None:
-        return _spread(term.at.name, term.at.axes, axes)
+        return spread(term.at.name, term.at.axes, axes)
     assert term.axis is not None
-    return _spread(term.axis.name, (term.axis,), axes)
+    return spread(term.axis.name, (term.axis,), axes)
 
 
 def _landing(address: Address, axes: tuple[Axis, ...]) -> list[str]:
@@ -500,11 +542,12 @@ def _landing(address: Address, axes: tuple[Axis, ...]) -> list[str]:
             if abs(term.step) != 1:
                 conditions.append(f"({place} % {abs(term.step)} == 0)")
             conditions.append(f"({place} // {term.step} >= 0)")
-            conditions.append(f"({place} // {term.step} < {_size(term.length)})")
+            conditions.append(f"({place} // {term.step} < {size_text(term.length)})")
     return conditions
 
 
-def _reduced(op: str, dtype: DType, text: str, axis: int) -> str:
+def reduced(op: str, dtype: DType, text: str, axis: int) -> str:
+    """A tile joined along one of its dimensions."""
     if op in ("maximum", "minimum") and dtype.is_float:
         return f"reduce_{op}({text}, {axis})"
     return f"{_REDUCERS[op]}({text}, {axis})"
@@ -523,11 +566,16 @@ def _held(axes: Sequence[Axis]) -> int:
     return total
 
 
-def _part(
+def part_place(
     number: str, axes: tuple[Axis, ...], among: tuple[Axis, ...], piece: int | None = None
 ) -> str:
     """The places of a tile, along `among`, in the partial result of that number."""
     held = _held(axes)
+    return (number if held == 1 else f"{number} * {held}") + flat(axes, among, piece)
+
+
+def flat(axes: tuple[Axis, ...], among: tuple[Axis, ...], piece: int | None = None) -> str:
+    """The places of a tile, along `among`, from the first element on, as summands."""
     text = ""
     stride = 1
     for axis in reversed(axes):
@@ -536,13 +584,14 @@ def _part(
             start = f"{piece * axis.block} + " if piece else ""
             place = f"{start}tl.arange(0, {axis.block})"
             place = f"({place})" if piece else place
-        place = _spread(place, (axis,), among)
+        place = spread(place, (axis,), among)
         text = f" + {place}" + (f" * {stride}" if stride != 1 else "") + text
         stride *= _held((axis,))
-    return (number if held == 1 else f"{number} * {held}") + text
+    return text
 
 
-def _range(bounds: str, stages: int = 1, hoists: bool = True) -> str:
+def range_text(bounds: str, stages: int = 1, hoists: bool = True) -> str:
+    """A loop's range, and how the compiler treats the loop."""
     options = f", num_stages={stages}" if stages > 1 else ""
     options += "" if hoists else ", disable_licm=True"
     return f"tl.range({bounds}{options})" if options else f"range({bounds})"

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphir.codegen.program import Launch, Program
-from graphir.codegen.triton_text import print_triton
 from graphir.sizes import evaluate_shape
 
 from .backend_triton import launch_steps
 from .executable import HostMemory, Memory, Steps
 from .interpret import Interpreter
+from .ways import Ways
 
 
 @functools.cache
@@ -26,30 +26,30 @@ class InterpretBackend(HostMemory):
 
     Args:
         program: what to run.
-        programs: how many programs share a streamed axis.
+        programs: how many programs share a streamed axis; by default one, which is fastest.
     """
 
     name = "interpret"
 
     def __init__(self, program: Program, *, programs: int | None = None) -> None:
-        self._programs = programs or 1
         self.program = program
-        self.module = print_triton(program)
-        self.text = self.module.source
+        self.ways = Ways(program, programs or 1, programs=programs or 1, chip=None)
+        self.text = self.ways.launches.source
 
     def share(self, sizes: Mapping[str, int]) -> int:
-        """As asked for; one program interprets fastest."""
-        return self._programs
+        """As asked for, where there are as many blocks of rows."""
+        return self.ways.choice(sizes).programs
 
     def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
         """Allocate the module's own scratch, and launch through the interpreter."""
         named = {b.name: m for b, m in zip(self.program.buffers, memory, strict=True)}
-        for buffer in self.module.scratch:
+        module = self.ways.module(sizes)
+        for buffer in module.scratch:
             shape = evaluate_shape(buffer.shape, sizes)
             named[buffer.name] = self.empty(shape, buffer.dtype, zero=True)
-        source, interpreter = self.module.source, shared_interpreter()
+        source, interpreter = module.source, shared_interpreter()
 
         def start(one: Launch, arguments: list[Any], grid: tuple[int, ...]) -> None:
-            interpreter.launch(source, one.kernel, arguments, grid)
+            interpreter.launch(source, one.kernel, arguments, grid, cooperative=one.cooperative)
 
-        return launch_steps(self.program, self.module, named, sizes, start)
+        return launch_steps(self.program, module, named, sizes, start)

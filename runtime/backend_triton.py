@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphir.codegen.epoch_choice import Way
 from graphir.codegen.program import Launch, Program, TritonModule
-from graphir.codegen.triton_text import print_triton
+from graphir.codegen.triton_text import DONE
 from graphir.dtypes import DType
 from graphir.errors import BackendError
-from graphir.frontend.torch_arrays import as_array, as_tensor
-from graphir.sizes import evaluate, evaluate_shape
+from graphir.sizes import evaluate_shape
 
+from .cuda import Cuda, Fetch, Mark
 from .executable import Memory, Steps
-from .triton_launch import launch
+from .ways import Ways
 
 if TYPE_CHECKING:
     import torch
 
-# Blocks that one program walks in about the time that it takes to launch a step.
-_WORTH_A_LAUNCH = 8
+_IN_A_GRAPH = 32
+"""Steps of one CUDA graph: so many are put on the stream by one call."""
 
 
 def launch_steps(
@@ -39,11 +40,10 @@ def launch_steps(
     """
     launches = [(one, one.programs(sizes)) for one in module.launches]
     fixed: dict[str, Any] = {**sizes, **memory}
-    # One kernel on one program walks the steps itself; several have to wait for one another.
-    alone = len(launches) == 1 and int(np.prod(launches[0][1])) == 1
 
     def run(first: int, last: int) -> None:
-        slices = [(first, last)] if alone else [(s, s + 1) for s in range(first, last)]
+        whole = all(one.whole for one, _ in launches)
+        slices = [(first, last)] if whole else [(s, s + 1) for s in range(first, last)]
         for begin, end in slices:
             names = {**fixed, "first": begin, "last": end}
             for one, grid in launches:
@@ -67,72 +67,101 @@ class TritonBackend:
 
     name = "triton"
     shares_memory = True
+    queue = 1
+    """Slices of steps that may wait on the device while the one before runs."""
 
     def __init__(
         self, program: Program, device: torch.device | None, *, programs: int | None = None
     ) -> None:
-        import torch
-
         if device is None or device.type != "cuda":
             raise BackendError(
                 "the triton backend needs tensors on a GPU, got "
                 + ("NumPy arrays" if device is None else f"tensors on {device}"),
                 hint="move them with x.cuda(), or use backend='c'",
             )
-        self.device = device
-        self._programs = programs
-        self._processors = torch.cuda.get_device_properties(device).multi_processor_count
+        self.gpu = Cuda(device)
         self.program = program
-        self.module = print_triton(program)
-        self.text = self.module.source
+        self.ways = Ways(program, self.gpu.processors, programs=programs, chip=program.machine.chip)
+        self.text = self.ways.launches.source
 
     def share(self, sizes: Mapping[str, int]) -> int:
-        """One for few blocks: then all steps are one launch."""
-        if self._programs is not None:
-            return self._programs
-        streams = [k.stream for k in self.program.kernels if k.stream is not None]
-        blocks = max((-(-evaluate(a.size, sizes) // a.block) for a in streams), default=1)
-        return 1 if blocks < _WORTH_A_LAUNCH else min(blocks, self._processors)
+        """The programs that share a step."""
+        return self.ways.choice(sizes).programs
 
     def empty(self, shape: tuple[int, ...], dtype: DType, *, zero: bool) -> Memory:
         """A new tensor."""
-        import torch
-
-        make = torch.zeros if zero else torch.empty
-        return make(shape, dtype=getattr(torch, dtype.name), device=self.device)
+        return self.gpu.empty(shape, dtype, zero=zero)
 
     def upload(self, values: Any) -> Memory:
         """The tensor on this GPU, copied only where it is elsewhere or not contiguous."""
-        import torch
-
-        given = as_tensor(values) if isinstance(values, np.ndarray) else values
-        return torch.as_tensor(given, device=self.device).detach().contiguous()
+        return self.gpu.upload(values)
 
     def write(self, memory: Memory, values: np.ndarray[Any, Any]) -> None:
-        """Copy to the GPU."""
-        memory.copy_(as_tensor(values))
+        """Copy to the GPU, after what was launched; does not wait."""
+        self.gpu.write(memory, values)
 
     def read(self, memory: Memory) -> np.ndarray[Any, Any]:
         """Wait, and copy from the GPU."""
-        return as_array(memory)
+        return self.gpu.read(memory)
+
+    def fetch(self, memory: Memory, part: slice) -> Fetch:
+        """Begin to copy from the GPU."""
+        return self.gpu.fetch(memory, part)
+
+    def mark(self) -> Mark:
+        """A place in the stream."""
+        return self.gpu.mark()
 
     def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
         """Allocate the module's own scratch; nothing else is done between launches."""
+        choice = self.ways.choice(sizes)
+        module = self.ways.module(sizes)
         named = {b.name: m for b, m in zip(self.program.buffers, memory, strict=True)}
-        for buffer in self.module.scratch:
+        for buffer in module.scratch:
             shape = evaluate_shape(buffer.shape, sizes)
             # Zeroed in any case: a counter must start at 0, and the rest is small.
             named[buffer.name] = self.empty(shape, buffer.dtype, zero=True)
-        source = self.module.source
+        source, gpu = module.source, self.gpu
 
         def start(one: Launch, arguments: list[Any], grid: tuple[int, ...]) -> None:
-            launch(
-                source,
-                one.kernel,
-                arguments,
-                grid,
-                num_warps=one.num_warps,
-                num_stages=one.num_stages,
-            )
+            gpu.launch(source, one, arguments, grid)
 
-        return launch_steps(self.program, self.module, named, sizes, start)
+        steps = launch_steps(self.program, module, named, sizes, start)
+        if self.program.loop is None or choice.way is not Way.LAUNCHES:
+            return steps
+        return _Replayed(gpu, steps, named[DONE]).run
+
+
+class _Replayed:
+    """Steps that are launches of their own, captured in a CUDA graph and put on the stream again.
+
+    Args:
+        launches: puts steps on the stream, counted from what `done` holds on the device.
+        done: one int64: the steps that were done before.
+    """
+
+    def __init__(self, gpu: Cuda, launches: Steps, done: Any) -> None:
+        self.gpu, self.launches, self.done = gpu, launches, done
+        self._graphs: dict[int, Callable[[], None]] = {}
+
+    def run(self, first: int, last: int) -> None:
+        """The steps first, …, last - 1. The very first is launched by itself, which compiles."""
+        if first == last:
+            return
+        self.done.fill_(first)
+        if not self._graphs:
+            self._some(1)
+            first += 1
+            self._graphs = {n: self.gpu.capture(self._capturing(n)) for n in (_IN_A_GRAPH, 1)}
+        for count, replay in self._graphs.items():
+            times, rest = divmod(last - first, count)
+            for _ in range(times):
+                replay()
+            first = last - rest
+
+    def _capturing(self, count: int) -> Callable[[], None]:
+        return lambda: self._some(count)
+
+    def _some(self, count: int) -> None:
+        self.launches(0, count)
+        self.done.add_(count)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphir.codegen.machine import Precision, check_precision
-from graphir.codegen.program import BatchLoop, Program
+from graphir.codegen.program import BatchLoop, Decision, Program
 from graphir.errors import BackendError
 from graphir.graph import Graph, Node
 
 from .debug import KERNELS, log_program, timed
 from .executable import Backend, Executable
 from .toolchain import find_compiler
+
+if TYPE_CHECKING:
+    from .ways import Ways
 
 BACKENDS = ("triton", "c", "interpret", "reference")
 
@@ -199,6 +202,28 @@ class Build:
         triton = print_triton(self._triton_program).source
         source = c if self.backend in ("c", "reference") else triton
         return tuple(Kernel(k.name, source, c, triton) for k in self.program.kernels)
+
+    def kernels_at(self, sizes: Mapping[str, int]) -> tuple[Kernel, ...]:
+        """`kernels`, with the text that runs at these sizes: an epoch in one launch has its own."""
+        ways = self._ways
+        if ways is None or not set(self.program.sizes) <= set(sizes):
+            return self.kernels
+        text = ways.module(self._step_sizes(sizes)).source
+        return tuple(replace(k, source=text, triton=text) for k in self.kernels)
+
+    def decisions_at(self, sizes: Mapping[str, int]) -> tuple[Decision, ...]:
+        """The scheduler's decisions, and at these sizes how the steps of an epoch run."""
+        ways = self._ways
+        if ways is None or not set(self.program.sizes) <= set(sizes):
+            return self.program.decisions
+        return self.program.decisions + ways.decisions(self._step_sizes(sizes))
+
+    @property
+    def _ways(self) -> Ways | None:
+        return getattr(self.executable.backend, "ways", None)
+
+    def _step_sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        return self.executable.known_sizes(sizes)
 
     def line_maps(self) -> dict[str, tuple[str, tuple[Node | None, ...], Graph | None]]:
         """By target, its text, the node of each line, and the graph that those nodes are of."""

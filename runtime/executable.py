@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -25,16 +26,39 @@ Steps: TypeAlias = Callable[[int, int], None]
 """Runs the steps first, …, last - 1 on the memory that it was bound to."""
 
 
+class Passed(Protocol):
+    """A moment of the device's time."""
+
+    def since(self, earlier: Any) -> float:
+        """The seconds from an earlier moment to this one, both of which have passed."""
+
+
+class Fetched(Protocol):
+    """A copy under way to the host.
+
+    Attributes:
+        mark: when it is done.
+    """
+
+    @property
+    def mark(self) -> Passed: ...
+
+    def wait(self) -> np.ndarray[Any, Any]:
+        """The values, once they are there."""
+
+
 class Backend(Protocol):
     """What runs programs. One file each; nothing else knows how a kernel is launched.
 
     Attributes:
         name: as users spell it.
         shares_memory: whether buffers that are never in use together may lie in the same memory.
+        queue: how many slices of steps may wait while the one before them runs.
     """
 
     name: str
     shares_memory: bool
+    queue: int
 
     def share(self, sizes: Mapping[str, int]) -> int:
         """How many threads or programs share a step of these sizes: the size `programs`."""
@@ -51,6 +75,12 @@ class Backend(Protocol):
     def read(self, memory: Memory) -> np.ndarray[Any, Any]:
         """The contents, once everything launched is done; a view where that is possible."""
 
+    def fetch(self, memory: Memory, part: slice) -> Fetched:
+        """Begin to copy a part of `memory`, as it is once everything launched is done."""
+
+    def mark(self) -> Passed:
+        """When everything launched so far is done."""
+
     def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
         """Prepare a call that may be run often.
 
@@ -60,9 +90,32 @@ class Backend(Protocol):
         """
 
 
-class HostMemory:
-    """The memory of the backends that compute on NumPy arrays."""
+class HostMark:
+    """A moment of the host's time."""
 
+    def __init__(self) -> None:
+        self._time = time.perf_counter()
+
+    def since(self, earlier: HostMark) -> float:
+        """Seconds."""
+        return self._time - earlier._time
+
+
+class HostFetch:
+    """A copy that is done."""
+
+    def __init__(self, values: np.ndarray[Any, Any]) -> None:
+        self._values, self.mark = values, HostMark()
+
+    def wait(self) -> np.ndarray[Any, Any]:
+        """The values."""
+        return self._values
+
+
+class HostMemory:
+    """The memory of the backends that compute on NumPy arrays, and are done when they return."""
+
+    queue = 0
     shares_memory = False
 
     def empty(self, shape: tuple[int, ...], dtype: DType, *, zero: bool) -> Memory:
@@ -84,6 +137,14 @@ class HostMemory:
     def read(self, memory: Memory) -> np.ndarray[Any, Any]:
         """The array itself."""
         return np.asarray(memory)
+
+    def fetch(self, memory: Memory, part: slice) -> HostFetch:
+        """A copy."""
+        return HostFetch(np.array(memory[part]))
+
+    def mark(self) -> HostMark:
+        """Now."""
+        return HostMark()
 
 
 @dataclass(frozen=True)
@@ -141,11 +202,7 @@ class Executable:
                 f"{'no order' if self._order is None else 'an order of the rows'}, "
                 f"got {len(inputs)} inputs"
             )
-        known = dict(sizes)
-        loop = self.program.loop
-        if loop is not None:
-            # What is allocated by the batch size must hold the largest batch.
-            known[loop.dim] = min(known[BATCH], known[ROWS])
+        known = self.known_sizes(sizes)
         known[PROGRAMS] = programs = self.backend.share(known)
         memory: list[Memory] = list(inputs)
         lent = self._slots(known)
@@ -157,6 +214,15 @@ class Executable:
         steps = self.backend.bind(memory, known)
         steps = logged(steps, self.program, programs)
         return Call(steps, [memory[i] for i in self.outputs], programs)
+
+    def known_sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """The sizes of a step: in a loop, with those of a full batch."""
+        known = dict(sizes)
+        loop = self.program.loop
+        if loop is not None:
+            # What is allocated by the batch size must hold the largest batch.
+            known[loop.dim] = min(known[BATCH], known[ROWS])
+        return known
 
     def run(
         self,

@@ -83,7 +83,7 @@ class Explanation:
     def decisions(self) -> tuple[Decision, ...]:
         """What the scheduler chose and refused, and why."""
         if self.backend != "c":
-            return self.program.decisions
+            return self.build.decisions_at(self.sizes)
         chosen = (*self.program.decisions, *c_decisions(self.program))
         if not self._sized:
             return chosen

@@ -11,8 +11,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from graphir.codegen.epoch_choice import LEAST_ROWS, EpochChoice
 from graphir.codegen.machine import Chip
 from graphir.codegen.program import Decision, Launch, Program, TritonModule
+from graphir.codegen.triton_epoch import print_epoch
 from graphir.codegen.triton_text import print_triton
 from graphir.errors import BackendError
 
@@ -107,6 +109,65 @@ def fitted_program(plan: Plan, chip: Chip, cache: DiskCache | None = None) -> Pr
     }
     cache.put(key, {"choices.json": json.dumps(made).encode()})
     return program
+
+
+def fitted_epoch(
+    choose: Callable[[int | None], EpochChoice],
+    refuse: Callable[[str], EpochChoice],
+    wrong: Callable[[TritonModule], str | None],
+) -> EpochChoice:
+    """How the steps of an epoch run, in one launch only where the compiler has nothing against it.
+
+    Args:
+        choose: the choice with blocks of no more than so many rows.
+        refuse: a launch a step, for a reason.
+        wrong: what is wrong with a kernel, as `module_objection`.
+    """
+    choice = choose(None)
+    refused: list[str] = []
+    while choice.epoch is not None:
+        said = wrong(print_epoch(choice))
+        stream = choice.epoch.kernel.stream
+        if said is None:
+            break
+        if stream is None or stream.block <= LEAST_ROWS:
+            return refuse("; ".join([*refused, f"in one launch {said}"]))
+        refused.append(f"in blocks of {stream.block} rows {said}")
+        choice = choose(stream.block // 2)
+    if refused:
+        reason = "; ".join([choice.decision.reason, *refused])
+        choice = replace(choice, decision=replace(choice.decision, reason=reason))
+    return choice
+
+
+def module_objection(
+    module: TritonModule, chip: Chip, cache: DiskCache | None = None
+) -> str | None:
+    """What is wrong with a module of one kernel on a chip; kept on disk."""
+    cache = cache or DiskCache.default()
+    (launch,) = module.launches
+    version = triton_module("triton").__version__
+    key = digest("epoch", module.source, repr(launch), repr(chip), version)
+    entry = cache.get(key)
+    if entry is not None:
+        found: str | None = json.loads((entry / "wrong.json").read_text("utf-8"))
+        return found
+    wrong = _wrong(_report(module, launch, chip), chip)
+    cache.put(key, {"wrong.json": json.dumps(wrong).encode()})
+    return wrong
+
+
+def module_report(module: TritonModule, chip: Chip) -> ResourceReport:
+    """What the compiler says of a module of one kernel.
+
+    Raises:
+        BackendError: where it does not compile, or Triton is missing.
+    """
+    (launch,) = module.launches
+    report = _report(module, launch, chip)
+    if isinstance(report, str):
+        raise BackendError(report)
+    return report
 
 
 def _told(program: Program, decisions: Iterable[Decision]) -> Program:

@@ -92,7 +92,7 @@ class TrainResult:
     @property
     def kernels(self) -> tuple[Kernel, ...]:
         """The generated kernels, with their text for either target."""
-        return self._build.kernels
+        return self._build.kernels_at(self.sizes)
 
     def explain(self) -> Explanation:
         """The kernels and the scheduler's decisions; print it."""

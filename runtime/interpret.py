@@ -77,6 +77,8 @@ class Interpreter:
         kernel: str,
         arguments: Sequence[Argument],
         grid: tuple[int, ...],
+        *,
+        cooperative: bool = False,
     ) -> None:
         """Run one kernel over its whole grid, program after program.
 
@@ -87,6 +89,8 @@ class Interpreter:
                 in place as the kernel does; the same array may be given twice), ints and floats.
                 A scalar whose parameter has a type (`n: tl.int64`) arrives with that type.
             grid: one to three sizes.
+            cooperative: its programs wait for one another, so each goes on to its next atomic
+                operation and hands over to the next program. The grid then has one size.
 
         Raises:
             BackendError: an argument is of a kind that cannot be passed, the kernel fails (with
@@ -109,6 +113,7 @@ class Interpreter:
                     "kernel": kernel,
                     "arguments": layout.arguments,
                     "grid": [int(size) for size in grid],
+                    "cooperative": cooperative,
                     "size": layout.size,
                 }
                 failure = worker.ask(request, self.timeout)

@@ -15,6 +15,7 @@ import math
 import os
 import socket
 import sys
+import threading
 import traceback
 import warnings
 from pathlib import Path
@@ -197,7 +198,11 @@ class Worker:
         for name, argument in zip(kernel.arg_names, request["arguments"], strict=True):
             note = self.normalize(notes[name]) if name in notes else ""
             values.append(self._value(argument, note, shared.ctypes.data))
-        kernel[tuple(request["grid"])](*values)
+        if request["cooperative"]:
+            (programs,) = request["grid"]
+            _Together(self.interpreter, programs).run(kernel, values)
+        else:
+            kernel[tuple(request["grid"])](*values)
 
     def _value(self, argument: dict[str, Any], note: str, base: int) -> Any:
         """What the interpreter takes for an argument: a pointer, a typed or a plain scalar."""
@@ -213,6 +218,88 @@ class Worker:
     def _scalar(self, value: float, kind: Any, dtype: type[np.generic]) -> Any:
         handle = self.interpreter.TensorHandle(np.array([value], dtype=dtype), kind)
         return self.tl.tensor(handle, kind)
+
+
+class _Together:
+    """The programs of one grid, each in a thread, of which one at a time goes on: until its next
+    atomic operation, before which the next program has its turn."""
+
+    def __init__(self, interpreter: Any, programs: int) -> None:
+        self.interpreter, self.builder = interpreter, interpreter.interpreter_builder
+        self.programs = programs
+        self.changed = threading.Condition()
+        self.left = list(range(programs))
+        self.turn = 0
+        self.failure: Exception | None = None
+
+    def run(self, kernel: Any, values: list[Any]) -> None:
+        """Run all programs to their ends."""
+        builder, interpreter = self.builder, self.interpreter
+        rmw, patch = builder.create_atomic_rmw, interpreter._patch_lang
+
+        def waiting(*operands: Any) -> Any:
+            self.hand_over(int(threading.current_thread().name))
+            return rmw(*operands)
+
+        scope = patch(kernel.rewrite())
+        # The language is patched once for all threads; the grid is theirs together.
+        interpreter._patch_lang = lambda _: self
+        builder.create_atomic_rmw = waiting
+        builder.set_grid_dim = lambda *_: setattr(builder, "grid_dim", (self.programs, 1, 1))
+        builder.set_grid_idx = lambda *_: self._enter()
+        try:
+            threads = [
+                threading.Thread(target=self._program, args=(kernel, values), name=str(k))
+                for k in range(self.programs)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            # What was set on the object hides the methods of its class.
+            del builder.set_grid_dim, builder.set_grid_idx
+            builder.create_atomic_rmw = rmw
+            interpreter._patch_lang = patch
+            scope.restore()
+        if self.failure is not None:
+            raise self.failure
+
+    def restore(self) -> None:
+        """What an executor calls on the scope of its patches: nothing, until all have ended."""
+
+    def hand_over(self, program: int) -> None:
+        """Let the next program go on, and wait for the next turn."""
+        with self.changed:
+            self._pass_on(program)
+            self._wait(program)
+
+    def _program(self, kernel: Any, values: list[Any]) -> None:
+        program = int(threading.current_thread().name)
+        try:
+            with self.changed:
+                self._wait(program)
+            kernel[(1,)](*values)
+        except Exception as failure:  # noqa: BLE001 - raised again where the programs are joined
+            self.failure = self.failure or failure
+        finally:
+            with self.changed:
+                self._pass_on(program)
+                self.left.remove(program)
+
+    def _enter(self) -> None:
+        self.builder.grid_idx = (int(threading.current_thread().name), 0, 0)
+
+    def _pass_on(self, program: int) -> None:
+        following = [p for p in self.left if p > program] + self.left
+        self.turn = following[0]
+        self.changed.notify_all()
+
+    def _wait(self, program: int) -> None:
+        self.changed.wait_for(lambda: self.turn == program or self.failure is not None)
+        if self.failure is not None:
+            raise RuntimeError("another program failed")
+        self._enter()
 
 
 def describe(failure: BaseException) -> str:

@@ -11,32 +11,26 @@ import numpy as np
 
 from graphir.codegen.machine import Precision
 from graphir.dtypes import dtype_of
-from graphir.errors import DivergedError
 from graphir.frontend.torch_modules import update_in_place
 from graphir.trees import NAMESPACE, unflatten
 
 from .arrays import (
-    check_ranges,
     is_tensor,
     leaf_names,
     leaves_of,
     shape_of,
     signature,
-    to_memory,
     to_user,
 )
 from .backends import Build, check_options, choose
 from .compiled import Entry, compile_entry
 from .debug import timed
-from .executable import Call, Memory, count_steps
+from .epochs import Epochs
 from .history import History, TrainResult
-from .optim import Clipped, Optimizer, learning_rates
+from .optim import Clipped, Optimizer
 from .progress import EpochProgress
 from .step import COMPILED_STEPS, CompiledStep, StepForm, batch_loop, trace_step
 from .train_checks import Task, diverged
-
-SLICE_SECONDS = 0.05
-"""How long the kernels run at a time: progress shows and Ctrl-C works in between."""
 
 
 def train(
@@ -93,15 +87,14 @@ def train(
     scored = _Validation(task, step.build) if validation is not None else None
     for sentence in step.traced.unused:
         warnings.warn(sentence, UserWarning, stacklevel=2)
-    run = _Run(task, step, optimizer, seed)
-    compiled = time.perf_counter()
+    state = leaves_of(initial_state(task, optimizer))[0]
     history = History()
     with EpochProgress(epochs, task.rows, show=progress) as bar:
+        run = Epochs(task, step, optimizer, state, seed, history, bar, scored)
+        compiled = time.perf_counter()
         for epoch in range(epochs):
-            run.epoch(epoch, history, bar)
-            if scored is not None:
-                history.validation_loss.append(scored(run.params(), epoch))
-            bar.finish_epoch(history)
+            run.epoch(epoch)
+        run.finish()
     run.check_params()
     trained = unflatten(leaves_of(task.params)[1], run.params())
     trained = update_in_place(params, trained, NAMESPACE)
@@ -127,7 +120,7 @@ def compiled_step(
     key = ("step", task.key(), optimizer.structure(), chosen, threads, shuffled, precision)
 
     def make() -> CompiledStep:
-        state = _initial_state(task, optimizer)
+        state = initial_state(task, optimizer)
         nothing = np.zeros(0)
         form = StepForm(
             len(task.param_leaves), len(leaves_of(state)[0]),
@@ -150,123 +143,13 @@ def compiled_step(
     return step
 
 
-def _initial_state(task: Task, optimizer: Optimizer) -> Any:
+def initial_state(task: Task, optimizer: Optimizer) -> Any:
     """The optimizer's first state, of the same kind of arrays as the parameters."""
     weights = task.param_leaves
     tensor = any(map(is_tensor, weights))
     state = optimizer.init([np.empty(shape_of(x), dtype_of(x.dtype).numpy) for x in weights])
     leaves, tree = leaves_of(state)
     return unflatten(tree, [to_user(x, tensor=tensor) for x in leaves])
-
-
-def _copy(x: Any) -> Any:
-    return x.detach().clone() if is_tensor(x) else np.array(x, order="C")
-
-
-class _Run:
-    """One training under way: the memory that the steps work on."""
-
-    def __init__(self, task: Task, step: CompiledStep, optimizer: Optimizer, seed: int) -> None:
-        self.task, self.optimizer, self.seed = task, optimizer, seed
-        executable = step.build.executable
-        self.backend, graph, form = executable.backend, step.build.graph, step.form
-        self.steps = count_steps(task.rows, task.batch)
-        leaves = [_copy(x) for x in task.param_leaves]
-        leaves += leaves_of(_initial_state(task, optimizer))[0]
-        leaves += [np.zeros(self.steps, graph.inputs[i].dtype.numpy) for i in form.stepwise]
-        hyper = optimizer.hyper()
-        leaves += [hyper[name] for name in form.hyper]
-        leaves += task.data_leaves
-        leaves += [graph.captured[x] for x in graph.inputs[len(leaves) :]]
-        memory = [
-            to_memory(x, node.dtype.numpy, self.backend)
-            for node, x in zip(graph.inputs, leaves, strict=True)
-        ]
-        check_ranges(graph, memory)
-        self.weights: list[Memory] = memory[: form.params]
-        self.stepped = {n: memory[i] for n, i in zip(form.stepped, form.stepwise, strict=True)}
-        self.data: list[Memory] = [memory[i] for i in form.batched]
-        loop = step.build.loop
-        self.order: Memory | None = None
-        if loop is not None and loop.shuffled:
-            self.order = self.backend.upload(np.arange(task.rows, dtype=np.int64))
-        sizes = {"rows": task.rows, "batch": task.batch}
-        self.call: Call = executable.bind(memory, sizes, order=self.order)
-        self.losses: Memory = self.call.outputs[-1]
-        self.slice = 1
-
-    def params(self) -> list[Any]:
-        """The parameters as they stand, in the kinds that the user gave."""
-        kinds = self.task.param_leaves
-        return [to_user(w, tensor=is_tensor(x)) for w, x in zip(self.weights, kinds, strict=True)]
-
-    def epoch(self, epoch: int, history: History, bar: EpochProgress) -> None:
-        """All steps of one epoch, a slice after the other."""
-        task, steps = self.task, self.steps
-        started = time.perf_counter()
-        if self.order is not None:
-            bits = np.random.Philox(key=np.array([self.seed % 2**64, epoch], np.uint64))
-            self.backend.write(self.order, np.random.Generator(bits).permutation(task.rows))
-        rates = learning_rates(
-            self.optimizer.lr, epoch * steps, (epoch + 1) * steps, task.epochs * steps
-        )
-        counted = np.arange(epoch * steps + 1, (epoch + 1) * steps + 1, dtype=np.float64)
-        for name, numbers in self.optimizer.stepped(rates, counted).items():
-            self.backend.write(self.stepped[name], numbers)
-        epoch_losses = np.empty(steps)
-        first = 0
-        while first < steps:
-            last = min(first + self.slice, steps)
-            began = time.perf_counter()
-            self.call.run(first, last)
-            epoch_losses[first:last] = self.backend.read(self.losses)[first:last]
-            self._check(epoch, slice(first, last), epoch_losses, rates, history)
-            self._pace(last - first, time.perf_counter() - began)
-            first = last
-            bar.advance(min(last * task.batch, task.rows), float(epoch_losses[last - 1]))
-        history.add_steps(epoch_losses, rates)
-        rest = task.rows - (steps - 1) * task.batch
-        total = task.batch * float(epoch_losses[:-1].sum()) + rest * float(epoch_losses[-1])
-        history.loss.append(total / task.rows)
-        seconds = time.perf_counter() - started
-        history.seconds.append(seconds)
-        history.rows_per_second.append(task.rows / seconds)
-
-    def check_params(self) -> None:
-        """Raise DivergedError where the last step left parameters that are not finite."""
-        for name, w in zip(self.task.names, self.weights, strict=False):
-            if not np.isfinite(self.backend.read(w)).all():
-                raise DivergedError(
-                    f"the parameter `{name}` is not finite after the last step",
-                    hint="lower the learning rate, or standardise the data",
-                )
-
-    def _check(
-        self,
-        epoch: int,
-        done: slice,
-        losses: np.ndarray[Any, Any],
-        rates: np.ndarray[Any, Any],
-        history: History,
-    ) -> None:
-        """Raise DivergedError where a loss of the epoch's steps `done` is not finite."""
-        finite = np.isfinite(losses[done])
-        if finite.all():
-            return
-        bad = done.start + int(np.argmin(finite))
-        before = [*history.step_loss[-1:], *losses[:bad].tolist()][-1:]
-        raise diverged(
-            self.task.names[len(self.weights) :],
-            [self.backend.read(x) for x in self.data],
-            f"the loss is {losses[bad]} in epoch {epoch + 1}, step {bad + 1}",
-            before=before[0] if before else None,
-            lr=float(rates[bad]),
-        )
-
-    def _pace(self, steps: int, seconds: float) -> None:
-        """Aim the next slice at SLICE_SECONDS; how steps are sliced never changes their bits."""
-        aimed = int(steps * SLICE_SECONDS / max(seconds, 1e-9))
-        self.slice = max(1, min(aimed, 8 * self.slice))
 
 
 class _Validation:

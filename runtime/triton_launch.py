@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from graphir.errors import BackendError
 from graphir.runtime.cache import DiskCache
 from graphir.runtime.triton_module import load_kernel
 
@@ -22,6 +23,7 @@ def launch(
     *,
     num_warps: int,
     num_stages: int,
+    cooperative: bool = False,
 ) -> None:
     """Put one kernel on the current stream of its arguments' device; does not wait for it.
 
@@ -35,9 +37,11 @@ def launch(
         grid: one to three sizes; nothing is launched when one of them is 0.
         num_warps: warps per program.
         num_stages: how many stages loops are pipelined into.
+        cooperative: its programs wait for one another, so the driver must start all at once.
 
     Raises:
-        BackendError: Triton is not installed, or the cache directory cannot be used.
+        BackendError: Triton is not installed, the cache directory cannot be used, or the kernel
+            takes more of the chip than there is.
     """
     import torch
 
@@ -46,6 +50,19 @@ def launch(
     if 0 in grid:
         return
     device = next((x.device for x in arguments if isinstance(x, torch.Tensor)), None)
+    # An option that is not asked for stays out of the key of Triton's cache.
+    more = {"launch_cooperative_grid": True} if cooperative else {}
     # Triton launches on the current device, which need not be the tensors' own.
     with torch.cuda.device(device):
-        load_kernel(source, kernel)[grid](*arguments, num_warps=num_warps, num_stages=num_stages)
+        try:
+            load_kernel(source, kernel)[grid](
+                *arguments, num_warps=num_warps, num_stages=num_stages, enable_fp_fusion=True,
+                **more,
+            )  # fmt: skip
+        except Exception as failure:
+            if type(failure).__name__ != "OutOfResources":
+                raise
+            raise BackendError(
+                f"{kernel} does not fit {device}: {failure}",
+                hint="use a smaller batch or model, or backend='c' with tensors on the CPU",
+            ) from failure

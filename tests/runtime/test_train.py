@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import graphir
-from graphir.runtime import train as training
+from graphir.runtime import epochs as training
 from graphir.runtime.optim import SGD, cosine
 from graphir.runtime.progress import format_speed
 from graphir.runtime.step import COMPILED_STEPS
