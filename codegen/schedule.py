@@ -79,7 +79,7 @@ def choose_stream(graph: Graph, axes: AxisMap) -> int | None:
     for node in graph.live():
         elements = evaluate(numel(node.shape), graph.hints)
         for dim, a in enumerate(axes.of[node]):
-            if not varies(node, dim):
+            if not varies(node, dim) or axes.size[a] == 1:
                 continue
             # A size known only at run time can be anything: it is streamed whatever it was first.
             bonus = 1 << 40 if isinstance(axes.size[a], Dim) else 0

@@ -19,6 +19,8 @@ from graphir.graph import Graph, Node
 from tests.fuzz.expect import Expected, expected, faults
 from tests.fuzz.program import Program, as_numpy
 
+# torch adds 1e-12 to what this one's derivatives divide by.
+ROUGH_IN_TORCH = "F.binary_cross_entropy("
 BACKENDS = ("reference", "c", "interpret")
 RULES = ("value", "gradient", "second gradient")
 
@@ -213,6 +215,8 @@ def _check_library(program: Program, exact: Any, report: Report) -> None:
         args = _args(program, sizes)
         if program.flavour == "torch":
             groups = torchs(program, args)
+            if any(ROUGH_IN_TORCH in s.text for s in program.steps):
+                groups = groups[:1]
         else:
             if any(a.dtype != "float64" for a in program.arguments):
                 return
