@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import platform
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
@@ -81,3 +83,25 @@ class Standardizer:
     def invert(self, values: FloatArray) -> FloatArray:
         """Return to the original units."""
         return values * self.std + self.mean
+
+
+def choose_device(name: str, backend: str) -> torch.device:
+    """The device that ``--device`` names: ``auto`` is a GPU where there is one and the backend
+    runs there.
+
+    Raises:
+        SystemExit: for a GPU that is not there.
+    """
+    there = torch.cuda.is_available()
+    if name == "auto":
+        name = "cuda" if there and backend in ("auto", "triton") else "cpu"
+    if name.startswith("cuda") and not there:
+        raise SystemExit(f"--device {name}: torch finds no GPU here; use --device cpu")
+    return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is called."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} ({device})"
+    return f"the CPU ({platform.processor() or platform.machine()})"

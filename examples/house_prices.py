@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optree
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,7 +26,14 @@ from rich.console import Console
 from rich.table import Table
 
 import graphir
-from datasets import FloatArray, Standardizer, load_house_sales, split_indices
+from datasets import (
+    FloatArray,
+    Standardizer,
+    choose_device,
+    device_name,
+    load_house_sales,
+    split_indices,
+)
 
 TARGET = "price"
 THREE_COLUMNS = ("bedrooms", "bathrooms", "sqft_living")
@@ -183,20 +191,31 @@ class Fit:
     train_seconds: float
 
 
-def fit(model: Model, split: Split, *, epochs: int, seed: int, backend: str, progress: bool) -> Fit:
+def fit(
+    model: Model,
+    split: Split,
+    *,
+    epochs: int,
+    seed: int,
+    backend: str,
+    progress: bool,
+    device: str = "auto",
+) -> Fit:
     """Train a model by mini-batch SGD with a cosine schedule and predict the held-out rows."""
-    on_gpu = backend in ("auto", "triton") and torch.cuda.is_available()
+    place = choose_device(device, backend)
 
     def tensor(values: FloatArray) -> torch.Tensor:
-        return torch.as_tensor(values, dtype=torch.float32, device="cuda" if on_gpu else "cpu")
+        return torch.as_tensor(values, dtype=torch.float32, device=place)
 
     def loss(params: Params, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return ((model.predict(params, x) - y) ** 2).mean()
 
     x_test = tensor(split.x_test)
+    # Drawn on the CPU, so that the start is the same on every device.
+    start = model.init(len(model.columns), torch.Generator().manual_seed(seed))
     result = graphir.train(
         loss,
-        model.init(len(model.columns), torch.Generator().manual_seed(seed)),
+        optree.tree_map(lambda w: w.to(place), start),
         (tensor(split.x_train), tensor(split.y_train)),
         optimizer=graphir.optim.SGD(lr=graphir.optim.cosine(model.lr), momentum=model.momentum),
         batch_size=BATCH_SIZE,
@@ -427,7 +446,12 @@ def write_files(outcomes: Sequence[Outcome], output: Path) -> None:
 
 
 def run(
-    *, seed: int = 0, epochs: int = EPOCHS, backend: str = "auto", console: Console | None = None
+    *,
+    seed: int = 0,
+    epochs: int = EPOCHS,
+    backend: str = "auto",
+    device: str = "auto",
+    console: Console | None = None,
 ) -> list[Outcome]:
     """Train and score the three models; with a console, show progress."""
     sales = load_house_sales()
@@ -437,8 +461,9 @@ def run(
             console.rule(model.title, align="left")
         split = make_split(sales, model.columns, seed)
         trained = fit(
-            model, split, epochs=epochs, seed=seed, backend=backend, progress=console is not None
-        )
+            model, split, epochs=epochs, seed=seed, backend=backend, device=device,
+            progress=console is not None,
+        )  # fmt: skip
         outcomes.append(evaluate(model, split, trained))
     return outcomes
 
@@ -450,10 +475,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the split, the start and the order")
     parser.add_argument("--output", type=Path, default=Path("out/house_prices"))
     parser.add_argument("--backend", default="auto", help="auto, triton, c, interpret or reference")
+    parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cuda, cpu")
     args = parser.parse_args(argv)
 
     console = Console()
-    outcomes = run(seed=args.seed, epochs=args.epochs, backend=args.backend, console=console)
+    place = choose_device(args.device, args.backend)
+    console.print(f"Training on {device_name(place)}", highlight=False)
+    outcomes = run(
+        seed=args.seed, epochs=args.epochs, backend=args.backend, device=args.device,
+        console=console,
+    )  # fmt: skip
     print_report(outcomes, args.seed, console)
     write_files(outcomes, args.output)
     console.print(f"Figures, graphs and kernels are in {args.output}/", highlight=False)

@@ -14,7 +14,7 @@ from rich.table import Table
 from torch.nn import functional as F
 
 import graphir
-from datasets import load_mnist, stratified_split_indices
+from datasets import choose_device, device_name, load_mnist, stratified_split_indices
 
 CLASSES = 10
 TEST_FRACTION = 0.2
@@ -49,6 +49,8 @@ class Outcome:
     kernels: int
     compile_seconds: float
     train_seconds: float
+    device: str
+    backend: str
 
     @property
     def accuracy(self) -> float:
@@ -57,18 +59,22 @@ class Outcome:
 
 
 def run(
-    *, seed: int = 0, epochs: int = EPOCHS, backend: str = "auto", progress: bool = False
+    *,
+    seed: int = 0,
+    epochs: int = EPOCHS,
+    backend: str = "auto",
+    device: str = "auto",
+    progress: bool = False,
 ) -> Outcome:
     """Train on 4,000 digits and predict the other 1,000."""
     pixels, labels = load_mnist()
     train, test = stratified_split_indices(labels, TEST_FRACTION, seed)
-    on_gpu = backend in ("auto", "triton") and torch.cuda.is_available()
-    device = torch.device("cuda" if on_gpu else "cpu")
-    x, y = torch.from_numpy(pixels).to(device), torch.from_numpy(labels).to(device)
+    place = choose_device(device, backend)
+    x, y = torch.from_numpy(pixels).to(place), torch.from_numpy(labels).to(place)
 
     result = graphir.train(
         loss,
-        (torch.zeros(pixels.shape[1], CLASSES), torch.zeros(CLASSES)),
+        (torch.zeros(pixels.shape[1], CLASSES, device=place), torch.zeros(CLASSES, device=place)),
         (x[train], y[train]),
         optimizer=graphir.optim.SGD(
             lr=graphir.optim.cosine(LR), momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
@@ -89,6 +95,8 @@ def run(
         kernels=len(result.kernels),
         compile_seconds=result.compile_seconds,
         train_seconds=result.train_seconds,
+        device=device_name(place),
+        backend=result.backend,
     )
 
 
@@ -116,6 +124,7 @@ def summary_table(outcome: Outcome) -> Table:
     table.add_row("digits held out", f"{len(outcome.labels):,}")
     table.add_row("training loss, last epoch", f"{outcome.final_loss:.4f}")
     table.add_row("held-out accuracy", f"[bold]{outcome.accuracy:.1%}[/]")
+    table.add_row("ran on", f"{outcome.device}, backend {outcome.backend}")
     table.add_row("kernels", str(outcome.kernels))
     table.add_row("compile", f"{outcome.compile_seconds:.2f} s")
     table.add_row("train", f"{outcome.train_seconds:.2f} s")
@@ -128,10 +137,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seed", type=int, default=0, help="of the split and the order")
     parser.add_argument("--backend", default="auto", help="auto, triton, c, interpret or reference")
+    parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cuda, cpu")
     args = parser.parse_args(argv)
 
     console = Console()
-    outcome = run(seed=args.seed, epochs=args.epochs, backend=args.backend, progress=True)
+    outcome = run(
+        seed=args.seed, epochs=args.epochs, backend=args.backend, device=args.device, progress=True
+    )
     console.print(confusion_table(outcome))
     console.print(summary_table(outcome))
     return 0

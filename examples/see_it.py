@@ -16,16 +16,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optree
 import torch
 from torch.nn import functional as F
 
 import graphir
-from datasets import Standardizer, load_house_sales, load_mnist
+from datasets import Standardizer, choose_device, device_name, load_house_sales, load_mnist
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -63,8 +64,8 @@ class Model:
     epochs: int = 20
 
 
-def models() -> list[Model]:
-    """The three models with their data."""
+def models(place: torch.device) -> list[Model]:
+    """The three models with their data, on a device."""
     sales = load_house_sales()
     columns = ("bedrooms", "bathrooms", "sqft_living")
     table = np.stack([sales[name] for name in columns], axis=1)
@@ -80,11 +81,17 @@ def models() -> list[Model]:
 
     head = torch.randn(16, generator=made) / 4, torch.zeros(())
     hidden = layer(3, 16), layer(16, 16), head
-    return [
+    found = [
         Model("linear", linear, (torch.zeros(3), torch.zeros(())), (x, y), lr=0.03),
         Model("softmax", softmax, (torch.zeros(784, 10), torch.zeros(10)), digits, lr=0.1),
         Model("mlp", mlp, hidden, (x, y), lr=0.05),
     ]
+    return [replace(m, params=moved(m.params, place), data=moved(m.data, place)) for m in found]
+
+
+def moved(tree: Any, place: torch.device) -> Any:
+    """Tensors on a device."""
+    return optree.tree_map(lambda x: x.to(place), tree)
 
 
 def show(model: Model, output: Path) -> str:
@@ -121,8 +128,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Make everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("out/see_it"))
+    parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cuda, cpu")
     args = parser.parse_args(argv)
-    for model in models():
+    place = choose_device(args.device, "auto")
+    print(f"on {device_name(place)}")
+    for model in models(place):
         print(show(model, args.output))
     return 0
 
