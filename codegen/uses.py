@@ -49,6 +49,10 @@ def makes_products(node: Node, machine: Machine) -> bool:
     return machine.padded and not on_matrix_unit(node, machine)
 
 
+def _is_long(size: Size) -> bool:
+    return not isinstance(size, int) or size > LONG
+
+
 def power_of_two(x: int) -> int:
     """The smallest power of two that is at least `x`."""
     return 1 << max(0, x - 1).bit_length()
@@ -127,7 +131,11 @@ class Uses:
                 products.append(axes.space(node))
         used = {a for tile in tiles + products for a in tile if a >= 0 and axes.size[a] != 1}
         order = [a for a in (walk.stream, *walk.grid) if a in used]
-        order += sorted(used - set(order))
+        rest = sorted(used - set(order))
+        if machine.chip is not None:
+            # The matrix unit would rather have many rows and few columns than the reverse.
+            rest.sort(key=lambda a: not _is_long(axes.size[a]))
+        order += rest
 
         def within(found: list[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
             return tuple(dict.fromkeys(tuple(a for a in dict.fromkeys(t) if a in used)
