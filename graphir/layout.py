@@ -14,6 +14,7 @@ from .value import (
     Value,
     broadcast_shapes,
     cast,
+    lift_all,
     require_equal,
     result_dtype,
     unwrap_size,
@@ -181,6 +182,7 @@ def concatenate(values: Sequence[Value], dim: int = 0) -> Value:
     Raises:
         ShapeError: where their ranks, or the sizes of their other axes, differ.
     """
+    values = lift_all(*values)
     first = values[0]
     axis, dtype = axis_of("cat", dim, first.ndim), result_dtype(*values)
     for x in values[1:]:
@@ -210,7 +212,7 @@ def concatenate(values: Sequence[Value], dim: int = 0) -> Value:
 
 def stack(values: Sequence[Value], dim: int = 0) -> Value:
     """The values side by side along a new axis `dim`."""
-    return concatenate([unsqueeze(x, dim) for x in values], dim)
+    return concatenate([unsqueeze(x, dim) for x in lift_all(*values)], dim)
 
 
 def broadcast_to(x: Value, shape: Sequence[Any]) -> Value:

@@ -66,22 +66,21 @@ class Rule:
 
     Attributes:
         name: what it does, in a few characters, e.g. `x*1`.
-        ops: the ops it looks at, or every op of a kind.
+        ops: the ops it looks at, by name or by kind.
         why: why the value is the same, or what is given up.
         apply: from a node whose operands are simplified to the better node, which it builds with
             the Builder; None where the pattern does not fit.
     """
 
     name: str
-    ops: tuple[str, ...] | Kind
+    ops: tuple[str | Kind, ...] | Kind
     why: str
     apply: Callable[[Builder, Node], Node | None]
 
     def names(self) -> list[str]:
         """The ops it looks at, by name."""
-        if isinstance(self.ops, tuple):
-            return list(self.ops)
-        return [name for name, op in OPS.items() if op.kind is self.ops]
+        wanted = self.ops if isinstance(self.ops, tuple) else (self.ops,)
+        return [name for name, op in OPS.items() if name in wanted or op.kind in wanted]
 
 
 def simplify(graph: Graph, rules: Sequence[Rule] | None = None, *, check: bool = False) -> Graph:

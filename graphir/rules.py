@@ -14,7 +14,7 @@ import numpy as np
 from .dtypes import DType, limits, promote
 from .evaluate import compute
 from .graph import Node
-from .opdef import Kind
+from .opdef import OPS, Kind
 from .rewrite import Builder, Rule
 from .structure import STRUCTURE
 
@@ -169,7 +169,25 @@ def _of_broadcasts(b: Builder, node: Node) -> Node | None:
     return b.add("broadcast", b.add(node.op, *operands, **node.attrs), shape=node.shape, dims=dims)
 
 
+def _of_nothing(b: Builder, node: Node) -> Node | None:
+    if 0 in node.shape:
+        made = node.op == "broadcast" and node.inputs[0].op == "constant"
+        return None if made else filled(b, node, 0)
+    if not node.inputs or 0 not in node.inputs[0].shape:
+        return None
+    combiner = OPS[node.op].combiner
+    return filled(b, node, combiner.identity(node.dtype) if combiner is not None else 0)
+
+
+_COMPUTED = tuple(kind for kind in Kind if kind is not Kind.SOURCE)
+
 ALGEBRA = (
+    Rule(
+        "of nothing",
+        _COMPUTED,
+        "no elements are those of a constant; joined or placed, they are the identity or zeros",
+        _of_nothing,
+    ),
     Rule(
         "copy",
         ("copy",),

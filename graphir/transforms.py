@@ -10,6 +10,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .calling import (
     ArgNums,
     Copies,
@@ -164,7 +166,7 @@ def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[A
 
 
 def _as_scalar(first: Value, value: Any) -> Value:
-    if isinstance(value, (Value, bool, int, float)) or is_array(value):
+    if isinstance(value, (Value, bool, int, float, np.generic)) or is_array(value):
         return first.lift(value)
     hint = "return a scalar, e.g. loss.mean(), or use has_aux=True for (loss, more)"
     raise ShapeError(
