@@ -142,26 +142,29 @@ class _Replayed:
 
     def __init__(self, gpu: Cuda, launches: Steps, done: Any) -> None:
         self.gpu, self.launches, self.done = gpu, launches, done
+        self._compiled = False
         self._graphs: dict[int, Callable[[], None]] = {}
 
     def run(self, first: int, last: int) -> None:
         """The steps first, …, last - 1. The very first is launched by itself, which compiles."""
         if first == last:
             return
-        self.done.fill_(first)
-        if not self._graphs:
+        self.gpu.fill(self.done, first)
+        if not self._compiled:
             self._some(1)
+            self._compiled = True
             first += 1
-            self._graphs = {n: self.gpu.capture(self._capturing(n)) for n in (_IN_A_GRAPH, 1)}
-        for count, replay in self._graphs.items():
+        for count in (_IN_A_GRAPH, 1):
             times, rest = divmod(last - first, count)
-            for _ in range(times):
-                replay()
             first = last - rest
+            if times and count not in self._graphs:
+                self._graphs[count] = self.gpu.capture(self._capturing(count))
+            for _ in range(times):
+                self._graphs[count]()
 
     def _capturing(self, count: int) -> Callable[[], None]:
         return lambda: self._some(count)
 
     def _some(self, count: int) -> None:
         self.launches(0, count)
-        self.done.add_(count)
+        self.gpu.add(self.done, count)

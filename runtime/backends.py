@@ -13,6 +13,7 @@ import numpy as np
 from graphir.codegen.machine import Precision, check_precision
 from graphir.codegen.program import BatchLoop, Decision, Program
 from graphir.errors import BackendError
+from graphir.frontend.torch_names import is_tensor
 from graphir.graph import Graph, Node
 
 from .debug import KERNELS, log_program, timed
@@ -42,6 +43,13 @@ def check_options(backend: str, threads: object, precision: str = "highest") -> 
         )
 
 
+def device_of(arrays: Iterable[Any]) -> Any:
+    """The device of the first tensor that is not on the CPU; None where all are. A number on the
+    CPU (0-d) may stand beside tensors on a GPU, as in torch."""
+    found = (x.device for x in arrays if is_tensor(x) and x.device.type != "cpu")
+    return next(found, None)
+
+
 def choose(backend: str, arrays: Iterable[Any]) -> str:
     """The backend that `backend` means for these arrays.
 
@@ -52,15 +60,29 @@ def choose(backend: str, arrays: Iterable[Any]) -> str:
         BackendError: for a name that is none, or arrays on different devices.
     """
     check_options(backend, None)
-    devices = {str(a.device) for a in arrays if not isinstance(a, np.ndarray) and a.ndim}
+    given = list(arrays)
+    devices = sorted({str(x.device) for x in given if not isinstance(x, np.ndarray) and x.ndim})
+    gpu = device_of(given)
+    if gpu is not None and any(isinstance(x, np.ndarray) for x in given):
+        devices.append("the host (NumPy arrays)")
     if len(devices) > 1:
         raise BackendError(
-            f"arrays lie on different devices: {', '.join(sorted(devices))}",
-            hint="move them to one, e.g. x.to(w.device)",
+            f"arrays lie on different devices: {', '.join(devices)}",
+            hint="move them to one, e.g. x.to(w.device), or torch.as_tensor(x, device=w.device)",
+        )
+    if gpu is not None and gpu.type != "cuda":
+        raise BackendError(
+            f"the arrays lie on {gpu}; graphir runs on the CPU, and on GPUs that torch calls cuda",
+            hint="move them, e.g. x.cpu()",
+        )
+    if gpu is not None and backend not in ("auto", "triton"):
+        raise BackendError(
+            f"backend={backend!r} runs on the CPU, and the arrays lie on {gpu}",
+            hint="move them with x.cpu(), or use backend='triton'",
         )
     if backend != "auto":
         return backend
-    if any(device.startswith("cuda") for device in devices):
+    if gpu is not None:
         return "triton"
     try:
         find_compiler()

@@ -25,7 +25,6 @@ from .arrays import (
     call_key,
     check_ranges,
     is_array,
-    is_tensor,
     leaf_names,
     leaves_of,
     refuse_empty,
@@ -35,7 +34,7 @@ from .arrays import (
     to_user,
 )
 from .autograd import differentiable
-from .backends import Build, Kernel, check_options, choose
+from .backends import Build, Kernel, check_options, choose, device_of
 from .debug import logs_launches, timed
 from .executable import Memory
 from .explain import Explanation, shortest
@@ -178,7 +177,7 @@ def compile_entry(
     chosen = choose(backend, filter(is_array, leaves))
     with timed("trace", name):
         traced = trace(fn, args, dynamic=dynamic)
-    device = next((x.device for x in leaves if is_tensor(x)), None)
+    device = device_of(leaves)
     with timed("simplify", name):
         graph = simplify(traced.graph)
     build = Build(

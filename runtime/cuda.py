@@ -85,6 +85,14 @@ class Cuda:
         staged.copy_(source, non_blocking=True)
         return Fetch(staged, self.mark())
 
+    def fill(self, memory: torch.Tensor, value: int) -> None:
+        """Set all of `memory`, in the stream."""
+        memory.fill_(value)
+
+    def add(self, memory: torch.Tensor, value: int) -> None:
+        """Add to all of `memory`, in the stream; may be captured."""
+        memory.add_(value)
+
     # -- work -------------------------------------------------------------------------------
 
     def launch(

@@ -22,7 +22,7 @@ from .arrays import (
     signature,
     to_user,
 )
-from .backends import Build, check_options, choose
+from .backends import Build, check_options, choose, device_of
 from .compiled import Entry, compile_entry
 from .debug import timed
 from .epochs import Epochs
@@ -132,7 +132,7 @@ def compiled_step(
         with timed("trace and differentiate", "step"):
             traced = trace_step(task.loss, task.params, state, batch, optimizer, form)
         loop = batch_loop(form, traced.dim, shuffled=shuffled)
-        device = next((x.device for x in arrays if is_tensor(x)), None)
+        device = device_of(arrays)
         name = getattr(task.loss, "__name__", type(task.loss).__name__)
         build = Build(
             traced.graph, f"{name}_step", chosen, loop, threads, device, traced.traced, precision
