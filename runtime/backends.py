@@ -124,6 +124,8 @@ class Build:
         device: of the tensors, for triton.
         traced: the graph as it was traced and differentiated, for `explain()`.
         precision: of products of float32 on a GPU's matrix unit.
+        choices: for Triton's kernels by name, which of their choices of blocks to take; None for
+            the first that the chip's compiler agrees with.
     """
 
     graph: Graph
@@ -134,6 +136,7 @@ class Build:
     device: Any = None
     traced: Graph | None = None
     precision: Precision = "highest"
+    choices: Mapping[str, int] | None = None
 
     @cached_property
     def executable(self) -> Executable:
@@ -205,7 +208,9 @@ class Build:
                     precision=self.precision, choices=choices,
                 )  # fmt: skip
 
-            if self.backend == "triton" and machine.chip is not None:
+            if self.choices is not None:
+                program = planned(self.choices)
+            elif self.backend == "triton" and machine.chip is not None:
                 from .fitting import fitted_program
 
                 program = fitted_program(planned, machine.chip)
@@ -213,6 +218,20 @@ class Build:
                 program = planned({})
         log_program(program)
         return program
+
+    @property
+    def alternatives(self) -> Mapping[str, int]:
+        """How many choices of blocks there are for each kernel; none for C's."""
+        if self.backend != "triton":
+            return {}
+        return {k.name: k.choices for k in self.program.kernels}
+
+    @property
+    def taken(self) -> Mapping[str, int]:
+        """The numbers of the choices that were taken, but for 0."""
+        if self.backend != "triton":
+            return {}
+        return {k.name: k.choice for k in self.program.kernels if k.choice}
 
     @cached_property
     def kernels(self) -> tuple[Kernel, ...]:

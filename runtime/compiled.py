@@ -6,7 +6,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import optree
@@ -38,6 +38,7 @@ from .backends import Build, Kernel, check_options, choose, device_of
 from .debug import logs_launches, timed
 from .executable import Memory
 from .explain import Explanation, shortest
+from .tuning import Tuned, check_tune, shortest_step, tuned
 
 if TYPE_CHECKING:
     from .direct import DirectCall
@@ -57,10 +58,12 @@ class Entry:
     Attributes:
         traced: the trace that it came from.
         build: the simplified graph, and what runs it.
+        tuning: what was chosen by measuring, on the first arguments.
     """
 
     traced: Trace
     build: Build
+    tuning: Tuned | None = None
 
     @property
     def graph(self) -> Graph:
@@ -155,7 +158,20 @@ class Entry:
 
             return shortest(run)
 
-        return Explanation(self.build, sizes, share, measure)
+        return Explanation(self.build, sizes, share, measure, tuning=self.tuning)
+
+    def tune(self, tune: bool | Tuned, leaves: Sequence[Any], sizes: Mapping[str, int]) -> None:
+        """Take the fastest of a few ways to run on flattened arguments like these."""
+        check_tune(tune, self.build.backend)
+
+        def measure(build: Build) -> float:
+            trial = replace(self, build=build)
+            executable = build.executable
+            call = executable.bind(trial.memory(leaves), sizes)
+            return shortest_step(executable.backend, call.run, 1)
+
+        self.tuning = tuned(self.build, tune, sizes, measure)
+        self.build = self.tuning.applied(self.build)
 
 
 def compile_entry(
@@ -218,9 +234,12 @@ class Compiled(Generic[P, R]):
         dynamic: Dynamic = None,
         threads: int | None = None,
         precision: Precision = "highest",
+        tune: bool | Tuned = False,
         check: bool = False,
     ) -> None:
         check_options(backend, threads, precision)
+        check_tune(tune, backend)
+        self.tune = tune
         self.precision = precision
         self.check = check
         self.fn, self.backend, self.dynamic, self.threads = fn, backend, dynamic, threads
@@ -270,6 +289,10 @@ class Compiled(Generic[P, R]):
         leaves, tree = leaves_of(args)
         entry, sizes = self._find(args, leaves, tree)
         return entry.explain(leaves, sizes)
+
+    def tuning(self, *args: Any) -> Tuned | None:
+        """What `tune` chose for these arguments."""
+        return self._entry(args).tuning
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}, {len(self.entries)} entries>"
@@ -328,6 +351,8 @@ class Compiled(Generic[P, R]):
             dynamic=self.dynamic, threads=self.threads, precision=self.precision,
         )  # fmt: skip
         sizes = bind_sizes(entry.graph, shapes)
+        if self.tune:
+            entry.tune(self.tune, leaves, sizes)
         if len(alike) >= _MOST_ENTRIES:
             self.entries.remove(alike.pop(0))
         alike.append(entry)
@@ -343,6 +368,7 @@ def compile(
     dynamic: Dynamic = None,
     threads: int | None = None,
     precision: Precision = "highest",
+    tune: bool | Tuned = False,
     check: bool = False,
 ) -> Compiled[P, R]: ...
 
@@ -355,6 +381,7 @@ def compile(
     dynamic: Dynamic = None,
     threads: int | None = None,
     precision: Precision = "highest",
+    tune: bool | Tuned = False,
     check: bool = False,
 ) -> Callable[[Callable[..., Any]], Compiled[..., Any]]: ...
 
@@ -366,6 +393,7 @@ def compile(
     dynamic: Dynamic = None,
     threads: int | None = None,
     precision: Precision = "highest",
+    tune: bool | Tuned = False,
     check: bool = False,
 ) -> Any:
     """Compile a function of arrays, as a decorator or by a call.
@@ -382,23 +410,29 @@ def compile(
         precision: of products of float32 matrices on a GPU's matrix unit, as torch names it:
             "highest" is accurate to float32, "high" rounds operands to tf32, "medium" to
             bfloat16. float64 is always exact, and the C backend computes in full anyway.
+        tune: measure a few block sizes, and numbers of threads, at the first call with each kind
+            of arguments, and take the fastest (kept on disk for the next time). Or what
+            `compiled.tuning(*args)` gave, to run the same again.
         check: at each call run the reference evaluator beside the kernels, and raise a CheckError
             that names the first node that differs or turns NaN. Slow: for debugging.
 
     Raises:
-        BackendError: for a backend or precision that there is none of.
+        BackendError: for a backend or precision that there is none of, or a `tune` that measures
+            nothing there.
     """
     if fn is None:
         return functools.partial(
             compile, backend=backend, dynamic=dynamic, threads=threads, precision=precision,
-            check=check,
+            tune=tune, check=check,
         )  # fmt: skip
     if is_module(fn):
         from .modules import CompiledModule
 
         return CompiledModule(
-            fn, backend=backend, dynamic=dynamic, threads=threads, precision=precision, check=check
-        )
+            fn, backend=backend, dynamic=dynamic, threads=threads, precision=precision, tune=tune,
+            check=check,
+        )  # fmt: skip
     return Compiled(
-        fn, backend=backend, dynamic=dynamic, threads=threads, precision=precision, check=check
-    )
+        fn, backend=backend, dynamic=dynamic, threads=threads, precision=precision, tune=tune,
+        check=check,
+    )  # fmt: skip

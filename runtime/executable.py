@@ -29,6 +29,9 @@ Steps: TypeAlias = Callable[[int, int], None]
 class Passed(Protocol):
     """A moment of the device's time."""
 
+    def wait(self) -> None:
+        """Until it has passed."""
+
     def since(self, earlier: Any) -> float:
         """The seconds from an earlier moment to this one, both of which have passed."""
 
@@ -95,6 +98,9 @@ class HostMark:
 
     def __init__(self) -> None:
         self._time = time.perf_counter()
+
+    def wait(self) -> None:
+        """It has passed."""
 
     def since(self, earlier: HostMark) -> float:
         """Seconds."""

@@ -21,6 +21,7 @@ from graphir.graph import Graph
 
 from .costs import KernelCost, duration, fused, kernel_costs, quantity, scratch_summary
 from .roofline import Roofline, measure_cpu
+from .tuning import Tuned, named
 
 if TYPE_CHECKING:
     from .backends import Build
@@ -51,6 +52,7 @@ class Explanation:
         threads: how many share the work.
         measure: runs one step and gives its seconds; None where nothing can be run.
         history: of a training.
+        tuning: what was chosen by measuring.
     """
 
     build: Build
@@ -58,6 +60,7 @@ class Explanation:
     threads: int = 1
     measure: Callable[[], float] | None = field(default=None, repr=False)
     history: History | None = field(default=None, repr=False)
+    tuning: Tuned | None = field(default=None, repr=False)
 
     @property
     def backend(self) -> str:
@@ -81,7 +84,11 @@ class Explanation:
 
     @cached_property
     def decisions(self) -> tuple[Decision, ...]:
-        """What the scheduler chose and refused, and why."""
+        """What the scheduler chose and refused, and why; and what was chosen by measuring."""
+        return self._scheduled + tuple(Decision("tuned", *told) for told in named(self.tuning))
+
+    @property
+    def _scheduled(self) -> tuple[Decision, ...]:
         if self.backend != "c":
             return self.build.decisions_at(self.sizes)
         chosen = (*self.program.decisions, *c_decisions(self.program))

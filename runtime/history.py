@@ -13,6 +13,7 @@ from graphir.graph import Graph
 
 from .backends import Build, Kernel
 from .explain import Explanation
+from .tuning import Tuned
 
 FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
@@ -68,6 +69,7 @@ class TrainResult:
         train_seconds: the epochs, without validation.
         backend: what ran.
         threads: how many shared the work.
+        tuning: what `tune` chose; given to `train` again, it repeats this training to the bit.
     """
 
     params: Any
@@ -78,6 +80,7 @@ class TrainResult:
     threads: int
     _build: Build = field(repr=False)
     sizes: dict[str, int] = field(default_factory=dict, repr=False)
+    tuning: Tuned | None = None
 
     @property
     def graph(self) -> Graph:
@@ -101,5 +104,5 @@ class TrainResult:
         seconds = min(timed) / steps if timed else None
         return Explanation(
             self._build, self.sizes, self.threads,
-            (lambda: seconds) if seconds is not None else None, self.history,
+            (lambda: seconds) if seconds is not None else None, self.history, self.tuning,
         )  # fmt: skip

@@ -266,9 +266,11 @@ class CompiledStep:
         build: what runs it.
         form: where its arguments are.
         loss: the loss alone, once it was asked for.
+        tuned: the same step with other threads and blocks.
     """
 
     traced: TracedStep
     build: Build
     form: StepForm
     loss: Entry | None = None
+    tuned: dict[Hashable, CompiledStep] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from graphir.frontend.torch_modules import update_in_place
 from graphir.trees import NAMESPACE, unflatten
 
 from .arrays import (
+    check_ranges,
     is_tensor,
     leaf_names,
     leaves_of,
@@ -31,6 +33,7 @@ from .optim import Clipped, Optimizer
 from .progress import EpochProgress
 from .step import COMPILED_STEPS, CompiledStep, StepForm, batch_loop, trace_step
 from .train_checks import Task, diverged
+from .tuning import Tuned, check_tune, shortest_step, tuned
 
 
 def train(
@@ -49,6 +52,7 @@ def train(
     backend: str = "auto",
     threads: int | None = None,
     precision: Precision = "highest",
+    tune: bool | Tuned = False,
     progress: bool = True,
 ) -> TrainResult:
     """Minimise `loss(params, *data)` by mini-batches.
@@ -72,6 +76,9 @@ def train(
             what happens between a loss and any optimizer, so it is no optimizer's option.
         validation: data of the same form, whose loss is measured after each epoch.
         backend, threads, precision: as for `graphir.compile`.
+        tune: measure a few block sizes, and numbers of threads, on this data, and take the fastest
+            (kept on disk for the next time). Or an earlier result's `tuning`, to run the same
+            again. Without it everything follows from the sizes, and never from a measurement.
         progress: show a bar, where there is a terminal.
 
     Raises:
@@ -80,10 +87,14 @@ def train(
     """
     started = time.perf_counter()
     check_options(backend, threads, precision)
+    check_tune(tune, backend)
     task = Task.checked(loss, params, data, validation, batch_size, epochs, seed)
     if clip_value is not None or clip_norm is not None:
         optimizer = Clipped(optimizer, clip_value, clip_norm)
     step = compiled_step(task, optimizer, shuffle, backend, threads, precision)
+    chosen = None
+    if tune:
+        step, chosen = _tuned_step(task, step, optimizer, tune)
     scored = _Validation(task, step.build) if validation is not None else None
     for sentence in step.traced.unused:
         warnings.warn(sentence, UserWarning, stacklevel=2)
@@ -100,7 +111,7 @@ def train(
     trained = update_in_place(params, trained, NAMESPACE)
     return TrainResult(
         trained, history, compiled - started, sum(history.seconds), step.build.backend,
-        run.call.programs, step.build, {"rows": task.rows, "batch": task.batch},
+        run.call.programs, step.build, {"rows": task.rows, "batch": task.batch}, chosen,
     )  # fmt: skip
 
 
@@ -141,6 +152,32 @@ def compiled_step(
 
     step: CompiledStep = COMPILED_STEPS.get(task.loss, key, make)
     return step
+
+
+_TRIED_STEPS = 64
+"""The most steps that a candidate is measured by."""
+
+
+def _tuned_step(
+    task: Task, step: CompiledStep, optimizer: Optimizer, tune: bool | Tuned
+) -> tuple[CompiledStep, Tuned]:
+    """The step as `tune` asks for, and what that is. Measuring works on copies."""
+    check_tune(tune, step.build.backend)
+    state = leaves_of(initial_state(task, optimizer))[0]
+
+    def measure(build: Build) -> float:
+        trial = replace(step, build=build)
+        bar = EpochProgress(task.epochs, task.rows, show=False)
+        run = Epochs(task, trial, optimizer, state, 0, History(), bar, None)
+        run.prepare(0)
+        return shortest_step(run.backend, run.call.run, min(run.steps, _TRIED_STEPS))
+
+    sizes = {"rows": task.rows, "batch": task.batch}
+    found = tuned(step.build, tune, sizes, measure)
+    key = (found.threads, tuple(sorted(found.choices.items())))
+    if key not in step.tuned:
+        step.tuned[key] = replace(step, build=found.applied(step.build), tuned={})
+    return step.tuned[key], found
 
 
 def initial_state(task: Task, optimizer: Optimizer) -> Any:
@@ -188,7 +225,11 @@ class _Validation:
         Raises:
             DivergedError: where it is not finite.
         """
-        loss = float(self.entry.call([*params, *self.leaves], self.sizes))
+        executable = self.entry.build.executable
+        memory = self.entry.memory([*params, *self.leaves])
+        check_ranges(self.entry.graph, memory)
+        (found,) = executable.run(memory, self.sizes)
+        loss = float(executable.backend.read(found))
         if not np.isfinite(loss):
             read = self.entry.build.executable.backend
             data = [read.read(read.upload(x)) for x in self.leaves]

@@ -52,6 +52,10 @@ class FakeCuda:
             self._stream[self._run]()
             self._run += 1
 
+    def drain(self) -> None:
+        """Run all that is on the stream."""
+        self.wait(len(self._stream))
+
     def empty(self, shape: tuple[int, ...], dtype: DType, *, zero: bool) -> torch.Tensor:
         made = torch.empty(shape, dtype=getattr(torch, dtype.name))
         # What is not written first is seen.
@@ -66,7 +70,7 @@ class FakeCuda:
         self.put(lambda: memory.copy_(staged))
 
     def read(self, memory: torch.Tensor) -> np.ndarray[Any, Any]:
-        self.wait(len(self._stream))
+        self.drain()
         return np.array(memory.numpy())
 
     def fetch(self, memory: torch.Tensor, part: slice) -> FakeFetch:
