@@ -19,7 +19,17 @@ from .loops import (
 from .machine import Machine
 from .products import Product, load_stride, plan_product, resolve
 from .resident import Resident, relayout
-from .tile import Axis, AxisRole, Contract, Load, Map, Statement, Tile, TileKernel
+from .tile import (
+    Axis,
+    AxisRole,
+    Contract,
+    Load,
+    Map,
+    Statement,
+    Tile,
+    TileKernel,
+    operands,
+)
 
 # Bytes from row to row: where they were fewer, fetching ahead made products slower.
 _FAR = 512
@@ -177,8 +187,21 @@ class _Blocking:
             self.arrays[packed] = array
             nest = Nest(tile.axes, [Map(packed, "copy", (tile,))])
             nest.transposition = self._transposition(tile, product.vector, array)
-            (placed if self.early is self.part else self.early.nests).append(nest)
+            if self.early is self.part:
+                placed.append(nest)
+            else:
+                self._bring(tile)
+                self.early.nests.append(nest)
         return self.packs[key]
+
+    def _bring(self, tile: Tile) -> None:
+        """Have the early part know what `tile`, which is written out where it is read, stands
+        for."""
+        source = self.part.inline.get(tile)
+        if source is not None:
+            self.early.inline.setdefault(tile, source)
+            for x in operands(source):
+                self._bring(x)
 
     def _transposition(self, tile: Tile, written: Axis, array: Array) -> Transposition | None:
         """How a copy goes by squares, where two axes are long enough."""

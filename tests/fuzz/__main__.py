@@ -117,7 +117,9 @@ def summary(run: Run) -> str:
         for name in sorted({n for n, _, _ in cases if n.startswith(kind)}):
             counts = [[cases[name, b, r] for b in BACKENDS] for r in rules]
             same = all(len(set(c)) == 1 for c in counts)
-            shown = "".join((str(c[0]) if same else "/".join(map(str, c))).rjust(28) for c in counts)
+            shown = "".join(
+                (str(c[0]) if same else "/".join(map(str, c))).rjust(28) for c in counts
+            )
             lines.append(f"{name[3:]:28s}{shown}")
     lines += ["", f"{len(cases)} op or function × backend × rule cases, in all {cases.total()}"]
     elements = sum(e["elements"] for e in entries)

@@ -125,9 +125,7 @@ def compare(program: Program, backends: Sequence[str] = BACKENDS) -> Report:
     """Run and compare. Nothing is raised for what graphir does wrong: it is in the report."""
     report = Report()
     try:
-        reference = graphir.compile(
-            derived(program), backend="reference", dynamic=program.dynamic
-        )
+        reference = graphir.compile(derived(program), backend="reference", dynamic=program.dynamic)
         exact = _expectations(program, reference)
     except UnsupportedError as refusal:
         report.refused = str(refusal.message)

@@ -127,13 +127,13 @@ class Draft:
         """True so many times in a hundred."""
         return self.integer(0, 99) >= 100 - percent
 
-    def pick(
-        self, kinds: str = "f", fits: Callable[[Entry], bool] = lambda entry: True
-    ) -> Entry:
+    def pick(self, kinds: str = "f", fits: Callable[[Entry], bool] = lambda entry: True) -> Entry:
         """A value at hand, late ones more often: "f" floating, "i" whole, "b" bool."""
         found = [e for e in self.entries if e.kind in KINDS[kinds] and fits(e)]
-        recent = found[-4:]
-        return self.one(recent if recent and self.odds(60) else found)
+        # What is made of captured arrays alone is a constant to differentiation.
+        moving = [e for e in found if e.name[0] != "c"]
+        found = moving if moving and self.odds(90) else found
+        return self.one(found[-3:] if self.odds(60) else found)
 
     def ranked(self, least: int, most: int = RANKS, kinds: str = "f") -> Entry:
         """A value of so many axes."""

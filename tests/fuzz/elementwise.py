@@ -120,12 +120,14 @@ TWO: Mapping[str, tuple[str, str, tuple[Domain, Domain], tuple[str, ...]]] = {
 }  # fmt: skip
 WHOLE = ["{0} + {1}", "{0} - {1}", "{0} * {1}", "{0} // ({1} * {1} + 1)", "{0} % ({1} * {1} + 2)",
          "{L}.maximum({0}, {1})", "{0} * {1} - 3", "-{0}", "abs({0})", "{0} // -3", "{0} % -3",
-         "{0} ** 2", "{L}.where({0} > {1}, {0}, {1})", "{L}.fmod({0}, 3)", "{L}.sign({0})"]  # fmt: skip
+         "{0} ** 2", "{L}.where({0} > {1}, {0}, {1})", "{L}.fmod({0}, 3)",
+         "{L}.sign({0})"]  # fmt: skip
 LOGIC = ["{0} & {1}", "{0} | {1}", "{0} ^ {1}", "~{0}", "{L}.logical_and({0}, {1})",
          "{L}.logical_or({0}, {1})", "{L}.logical_xor({0}, {1})", "{L}.logical_not({0})",
          "{0} == {1}", "{L}.where({0}, {1}, {0})"]  # fmt: skip
 COMPARE = ["{0} > {1}", "{0} < {1}", "{0} >= {1}", "{0} <= {1}", "{0} != {1}", "{0} == {1}",
-           "{L}.greater_equal({0}, {1})", "{L}.less({0}, {1})", "{L}.not_equal({0}, {1})"]  # fmt: skip
+           "{L}.greater_equal({0}, {1})", "{L}.less({0}, {1})",
+           "{L}.not_equal({0}, {1})"]  # fmt: skip
 
 
 def operand(draft: Draft, entry: Entry, domain: Domain) -> str:
@@ -288,6 +290,8 @@ LINES: Mapping[str, Line] = {
     "addcmul": three("torch.addcmul({0}, {1}, {2}, value=0.5)", "{0} + {1} * {2}"),
     "addcdiv": three("torch.addcdiv({0}, {1}, {2}, value=2)", "{0} + {1} / {2}"),
     "divided": divided,
+}
+CHOICES: Mapping[str, Line] = {
     "compared": compared,
     "logical": logical,
     "tested": tested,
@@ -297,4 +301,6 @@ LINES: Mapping[str, Line] = {
     "mixed": mixed,
 }
 TORCH_ONLY = {"lerp"} | {n for n, row in ONE.items() if not row[1]}
-TORCH_ONLY |= {n for n, row in STEPS.items() if not row[1]} | {n for n, r in TWO.items() if not r[1]}
+TORCH_ONLY |= {n for n, row in STEPS.items() if not row[1]} | {
+    n for n, r in TWO.items() if not r[1]
+}

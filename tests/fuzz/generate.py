@@ -11,29 +11,31 @@ from tests.fuzz.draft import Chooser, Draft, Seeded
 from tests.fuzz.program import Argument, Program
 
 Line = Callable[[Draft], str | None]
-THEMES = {
-    "elementwise": elementwise,
-    "reductions": reductions,
-    "movement": movement,
-    "products": products,
-    "losses": losses,
+# How often a theme is drawn, and its lines.
+THEMES: Mapping[str, tuple[int, Mapping[str, Line]]] = {
+    "elementwise": (10, elementwise.LINES),
+    "choices": (4, elementwise.CHOICES),
+    "reductions": (5, reductions.LINES),
+    "movement": (7, movement.LINES),
+    "products": (4, products.LINES),
+    "losses": (2, losses.LINES),
 }
-# How often a theme is drawn.
-WEIGHTS = {"elementwise": 10, "reductions": 5, "movement": 7, "products": 4, "losses": 2}
-_THEME = [name for name, weight in WEIGHTS.items() for _ in range(weight)]
-STEPS = (2, 9)
+TORCH_ONLY = (
+    elementwise.TORCH_ONLY | reductions.TORCH_ONLY | movement.TORCH_ONLY
+    | products.TORCH_ONLY | losses.TORCH_ONLY
+)  # fmt: skip
+ONLY = {"torch": reductions.NUMPY_ONLY, "numpy": TORCH_ONLY}
+STEPS = (2, 10)
 _ATTEMPTS = 6
 
 
-def catalogue(flavour: str) -> Mapping[str, Mapping[str, Line]]:
-    """The lines of each theme in one library's functions."""
-    out = {}
-    for theme, module in THEMES.items():
-        left: set[str] = set(getattr(module, "NUMPY_ONLY", set()))
-        if flavour == "numpy":
-            left = module.TORCH_ONLY
-        out[theme] = {name: line for name, line in module.LINES.items() if name not in left}
-    return {theme: lines for theme, lines in out.items() if lines}
+def catalogue(flavour: str) -> list[Mapping[str, Line]]:
+    """The lines of each theme in one library's functions, as often as it is drawn."""
+    out: list[Mapping[str, Line]] = []
+    for weight, lines in THEMES.values():
+        mine = {name: line for name, line in lines.items() if name not in ONLY[flavour]}
+        out += [mine] * weight
+    return out
 
 
 CATALOGUES = {flavour: catalogue(flavour) for flavour in ("torch", "numpy")}
@@ -96,11 +98,9 @@ def generate(chooser: Chooser) -> Program:
             second[size] = other
     draft = Draft(chooser, flavour, second)
     _arguments(draft, second)
-    catalogue = CATALOGUES[flavour]
-    themes = [theme for theme in _THEME if theme in catalogue]
     for _ in range(draft.integer(*STEPS)):
         for _ in range(_ATTEMPTS):
-            lines = catalogue[draft.one(themes)]
+            lines = draft.one(CATALOGUES[flavour])
             name = draft.one(list(lines))
             if draft.attempt(name, lines[name]):
                 break
@@ -110,7 +110,7 @@ def generate(chooser: Chooser) -> Program:
 def _finish(draft: Draft) -> Program:
     made = [s.name for s in draft.steps] or [draft.arguments[0].name]
     used = {name for s in draft.steps for name in s.operands}
-    outputs = [name for name in made if name not in used][-3:]
+    outputs = [name for name in made if name not in used][-4:]
     if draft.odds(30):
         extra = draft.one(made)
         outputs += [extra] if extra not in outputs else []

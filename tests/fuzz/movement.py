@@ -219,7 +219,10 @@ def filled(draft: Draft) -> str | None:
     texts = ["{L}.zeros_like({0})", "{L}.ones_like({0}) - {0}", "{L}.full_like({0}, 2.5) * {0}"]
     if x.rank and x.fixed(x.rank - 1):
         size = x.shape[-1]
-        texts += [f"{{0}} * {draft.library}.arange({size})", f"{{0}} + {draft.library}.ones({size})"]
+        texts += [
+            f"{{0}} * {draft.library}.arange({size})",
+            f"{{0}} + {draft.library}.ones({size})",
+        ]
         texts += [f"{{0}} @ {draft.library}.eye({size}, dtype={{0}}.dtype)"]
     return draft.one(texts).format(x.name, L=draft.library)
 
@@ -230,6 +233,7 @@ def filled(draft: Draft) -> str | None:
 def _index(draft: Draft, size: int, shape: tuple[int, ...] | None = None) -> Entry:
     """Integers below `size`: one at hand, or a new array."""
     if shape is None:
+
         def fits(e: Entry) -> bool:
             low, high = e.spans()
             return low >= -size and high < size and e.rank < 3 and 0 not in e.shape

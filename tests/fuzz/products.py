@@ -26,7 +26,7 @@ def matmul(draft: Draft) -> str | None:
             right.append((f"{y.name}.mT", (*y.shape[:-2], y.shape[-1], y.shape[-2])))
         for a, p in left:
             for b, q in right:
-                if p[-1] == q[-2 if len(q) > 1 else 0] and 0 < p[-1]:
+                if p[-1] == q[-2 if len(q) > 1 else 0] and p[-1] > 0:
                     pairs.append((a, b))
     a, b = draft.one(pairs)
     texts = ["{0} @ {1}", "{L}.matmul({0}, {1})"]
@@ -72,9 +72,8 @@ def added(draft: Draft) -> str | None:
 def einsum(draft: Draft) -> str | None:
     """Labels at random over one to three values."""
     first = draft.ranked(1, 3)
-    chosen = [first]
-    for _ in range(draft.one([0, 1, 1, 1, 2])):
-        chosen.append(draft.one(_same_type(draft, first, 1, 3)))
+    others = _same_type(draft, first, 1, 3)
+    chosen = [first, *(draft.one(others) for _ in range(draft.one([0, 1, 1, 1, 2])))]
     known: list[tuple[str, tuple[int, ...]]] = []
     terms = []
     for entry in chosen:

@@ -20,6 +20,8 @@ MARGIN = 1e-3
 # Beyond this a value's derivatives are mostly rounding.
 LARGEST = 1e3
 FLOATS = ("float32", "float64")
+# What torch and NumPy raise for what they do not take.
+REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, ZeroDivisionError)
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,7 @@ class Argument:
 
     def at(self, sizes: Mapping[int, int]) -> tuple[int, ...]:
         """The shape with other sizes along the axes that vary."""
-        return tuple(
-            sizes.get(s, s) if i in self.dynamic else s for i, s in enumerate(self.shape)
-        )
+        return tuple(sizes.get(s, s) if i in self.dynamic else s for i, s in enumerate(self.shape))
 
     def array(self, sizes: Mapping[int, int]) -> np.ndarray[Any, Any]:
         """Its elements; the floating ones are the same numbers in float32 and float64."""
@@ -246,7 +246,7 @@ def evaluated(text: str, space: dict[str, Any]) -> Any:
     try:
         with np.errstate(all="ignore"):
             return eval(compile(text, "<step>", "eval"), space)
-    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, ZeroDivisionError):
+    except REFUSALS:
         return None
 
 

@@ -156,6 +156,10 @@ def test_joining_and_truth() -> None:
     check(lambda x: (np.any(x > 1, axis=0), np.all(x), (x > -9).all(1, keepdims=True)), x)
 
 
+def test_joining_with_a_scalar_of_numpys() -> None:
+    check(lambda x: np.stack([np.ones(2) @ np.ones(2), x, np.float64(3.0)]), np.array(2.0))
+
+
 def test_taking() -> None:
     x, i = sample((4, 5), np.float64), np.array([[0, -1], [2, 3]])
     check(lambda x, i: (np.take(x, i, axis=0), np.take(x, i), x.take(i, axis=1)), x, i, dynamic=())

@@ -63,9 +63,7 @@ EXAMPLES = [
     Example("of nothing", ((3, 0),), lambda x: x * x, "broadcast"),
     Example("of nothing", ((3, 0),), lambda x: x.apply("amax", axes=(1,)), "broadcast"),
     Example("of nothing", ((),), lambda x: bcast(x, (0,)).apply("amax", axes=(0,)), ""),
-    Example(
-        "of nothing", ((3, 0), (0, 2)), lambda x, y: contract(x, y, "nd,dk->nk"), "broadcast"
-    ),
+    Example("of nothing", ((3, 0), (0, 2)), lambda x, y: contract(x, y, "nd,dk->nk"), "broadcast"),
     Example(
         "of nothing",
         ((0, 2),),
