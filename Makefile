@@ -18,7 +18,7 @@ DEMO_ARGS ?=
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo mnist bench gpu kernels test lint format clean
+.PHONY: help install fuzz demo mnist bench gpu kernels test lint format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | \
@@ -46,6 +46,9 @@ kernels: $(STAMP)  ## compile every kernel for four GPUs, none of which is neede
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -P -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+fuzz: $(STAMP)  ## random programs on every backend; FUZZ_ARGS="--graphs 20000 --jobs 2"
+	PYTHONPATH="$(CURDIR)" $(BIN)/python -P -m tests.fuzz $(FUZZ_ARGS)
 
 lint: $(STAMP)  ## check style, format and types
 	$(BIN)/ruff check .

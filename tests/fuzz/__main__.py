@@ -2,7 +2,8 @@
 
 Each graph is the program of one seed. All of them go through all three backends, in one call of
 value, gradient and second gradient (as far as the program asks for them). The C of one in eight is
-built with -O3, of the others with -O1. Results are kept in a file, from which a run goes on.
+built as users build it, of the others with -O1. Results are kept in a file, from which a run
+goes on.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def summary(run: Run) -> str:
         )
     lines += [f"refused {count} times: {text}" for text, count in refused.most_common(12)]
     seconds = sum(e["seconds"] for e in entries)
-    lines.append(f"{seconds / max(1, len(entries)):.3f} s a graph; 1 in {FULL} with -O3")
+    lines.append(f"{seconds / max(1, len(entries)):.3f} s a graph; 1 in {FULL} built as for users")
     return "\n".join(lines)
 
 
