@@ -1,0 +1,67 @@
+"""A short run of the random programs, and the kept ones: `make fuzz` is the long run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from tests.fuzz import corpus
+from tests.fuzz.compare import Report, compare
+from tests.fuzz.generate import programs, seeded
+from tests.fuzz.program import Program, from_json, is_valid
+from tests.fuzz.work import quick_builds
+
+# Programs a test; the tests are few and alike, so that workers share them.
+EXAMPLES, TESTS = 12, 6
+KEPT = corpus.load()
+
+
+@pytest.fixture(autouse=True)
+def _quick() -> Iterator[None]:
+    """Kernels are built with -O1; torch and NumPy may warn of what a program does."""
+    with quick_builds(True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def assert_no_mismatch(program: Program) -> Report:
+    report = compare(program)
+    faults = "\n".join(map(str, report.mismatches))
+    assert not report.mismatches, f"{faults}\n\n{program.script()}\n# {program.to_json()}"
+    return report
+
+
+@pytest.mark.parametrize("start", range(TESTS))
+def test_random_programs(start: int) -> None:
+    """On every backend value, gradient and second gradient are those of float64."""
+    compared = 0
+
+    @seed(start)
+    @settings(
+        max_examples=EXAMPLES, deadline=None, database=None, print_blob=False,
+        phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(programs())
+    def run(program: Program) -> None:
+        nonlocal compared
+        compared += not assert_no_mismatch(program).refused
+
+    run()
+    assert compared > EXAMPLES // 2
+
+
+@pytest.mark.parametrize("program", KEPT, ids=range(len(KEPT)))
+def test_kept_programs(program: Program) -> None:
+    """What was once wrong is right, and stays so."""
+    assert not assert_no_mismatch(program).refused
+
+
+def test_a_seed_is_a_program_and_a_program_is_text() -> None:
+    for number in range(20):
+        program = seeded(number)
+        assert program == seeded(number)
+        assert from_json(program.to_json()) == program
+        assert is_valid(program)
