@@ -103,12 +103,19 @@ def tuned(build: Build, tune: bool | Tuned, sizes: Mapping[str, int], measure: M
     Args:
         sizes: the number behind each size.
         measure: see Measure.
+
+    Raises:
+        BackendError: where the build cannot run here.
     """
     if isinstance(tune, Tuned):
         return tune
+    # Without a device the backend says so; nothing is looked up before.
+    backend = build.executable.backend.name
     cache = DiskCache.default()
-    key = digest("tuned", build.kernels[0].source, device_name(build), repr(sorted(sizes.items())),
-                 str(build.threads), versions(build))  # fmt: skip
+    text, numbers = build.kernels[0].source, repr(sorted(sizes.items()))
+    key = digest(
+        "tuned", backend, text, device_name(build), numbers, str(build.threads), versions(build)
+    )
     entry = cache.get(key)
     if entry is not None:
         return Tuned.from_json((entry / "tuned.json").read_text("utf-8"))

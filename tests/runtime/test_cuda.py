@@ -12,9 +12,11 @@ from regressions import by_name
 
 import graphir
 from graphir.codegen.epoch_choice import Way
+from graphir.dtypes import float32
 from graphir.errors import BackendError, DivergedError
 from graphir.runtime import backend_triton
 from graphir.runtime.backends import choose
+from graphir.runtime.cuda import Cuda
 from graphir.runtime.optim import SGD, Adam
 
 
@@ -155,3 +157,26 @@ def test_arrays_that_are_not_contiguous(devices: list[FakeCuda]) -> None:
         progress=False,
     )  # fmt: skip
     same(got, wanted)
+
+
+def test_data_larger_than_the_devices_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Cuda.__new__(Cuda)
+    gpu.device = torch.device("cuda:0")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (1 << 30, 4 << 30))
+    values = np.zeros(1 << 28, np.float32)
+    for name, work in (
+        ("torch.as_tensor", lambda: gpu.upload(values)),
+        ("torch.empty", lambda: gpu.empty((1 << 28,), float32, zero=False)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, full)
+            with pytest.raises(
+                BackendError, match=r"1\.00 GiB do not fit the memory of cuda:0"
+            ) as e:
+                work()
+        assert "1.00 of 4.00 GiB are free" in str(e.value)
+        assert "x.cpu()" in str(e.value)
