@@ -85,8 +85,11 @@ class _EpochPrinter(KernelPrinter):
             first = f"pid * {stream.block} + " if self.together else ""
             self._line(f"{stream.name} = {first}tl.arange(0, {stream.block})")
         self._statements(self.epoch.once)
-        steps = range_text("first, last", _STAGES, self.kernel.tuning.hoists)
-        self._line(f"for step in {steps}:")
+        # What a step writes for the next one must not be fetched ahead; without a number the
+        # compiler takes the launch's.
+        stages = 1 if self.together or self.epoch.in_memory else _STAGES
+        still = "" if self.kernel.tuning.hoists else ", disable_licm=True"
+        self._line(f"for step in tl.range(first, last, num_stages={stages}{still}):")
         self.depth += 1
         self._line(f"start = step * {BATCH}")
         self._line(f"{loop.dim} = tl.minimum({BATCH}, {ROWS} - start)")
@@ -174,10 +177,12 @@ class _EpochPrinter(KernelPrinter):
         every = power_of_two(choice.programs)
         block = min(of, max(1, _MOST_AT_ONCE // every), power_of_two(-(-of // choice.programs)))
         by = choice.programs * block
-        self._line(f"for place in range(pid * {block}, {of}, {by}):")
+        own = "pid" if block == 1 else f"pid * {block}"
+        self._line(f"for place in range({own}, {of}, {by}):")
         self.depth += 1
         self._line(f"share = place + tl.arange(0, {block})")
-        place = f"part[:, None] * {of} + share[None, :]"
+        every_part = "part[:, None]" if of == 1 else f"part[:, None] * {of}"
+        place = f"{every_part} + share[None, :]"
         total = self._all_joined(acc, self.parts[acc], place, "part[:, None]")
         self._line(f"tl.store({self.totals[acc].name}_ptr + share, {total})")
         self.depth -= 1

@@ -19,6 +19,7 @@ from graphir.codegen.machine import SM_90, gpu
 from graphir.codegen.program import Program
 from graphir.codegen.schedule import plan
 from graphir.codegen.tile import Load, Store
+from graphir.codegen.triton_epoch import print_epoch
 from graphir.codegen.verify import verify_kernel, verify_masks
 from graphir.errors import BackendError
 from graphir.runtime import epochs
@@ -179,3 +180,10 @@ def test_the_interpreter_runs_programs_that_wait() -> None:
     seen[:] = 0
     launch(WAITING, "waiting", [seen, out, 1], (1,))
     assert out[0] == 1
+
+
+@pytest.mark.parametrize(("name", "stages"), [("linreg_sgd", 3), ("ridge", 1), ("mlp_sgd", 1)])
+def test_only_data_is_fetched_ahead(name: str, stages: int) -> None:
+    """Programs that meet read in each step what others wrote in it."""
+    (line,) = [x for x in print_epoch(chosen(name)).source.splitlines() if "for step in" in x]
+    assert f"tl.range(first, last, num_stages={stages}" in line
