@@ -2,6 +2,7 @@
 #   make test PYTEST_ARGS="-k softmax -x"      passes options on to pytest
 #   make demo DEMO_ARGS="--seed 3"             passes options on to the demo
 #   make bench BENCH_ARGS="--only ridge"       passes options on to the benchmark
+#   make fuzz FUZZ_ARGS="--graphs 500"         passes options on to the random programs
 #   make gpu GPU_ARGS="--output DIR"           passes options on to the GPU's tests and benchmark
 #   make test PYTHON=python3.12 JOBS=4         picks the interpreter, the number of test workers
 

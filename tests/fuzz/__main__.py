@@ -26,7 +26,7 @@ from tests.fuzz.reduce import reduced
 from tests.fuzz.work import FULL, examined
 
 # A worker that has loaded so many libraries is replaced by a new one.
-CHUNK = 50
+CHUNK = 250
 ROOT = Path(__file__).resolve().parents[2]
 
 
