@@ -3,110 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
+from op_cases import CONSTANT, SHAPE, Case, all_cases, draw
 
 from graphir import dtypes
 from graphir.batching import batched, stand_in
 from graphir.differentiate import gradients, pullback
-from graphir.dtypes import DType
 from graphir.errors import DTypeError
 from graphir.evaluate import evaluate
 from graphir.forward import pushforward
 from graphir.graph import Graph, Node
 from graphir.opdef import OPS, Kind
-from graphir.ops.custom import Rule
 from graphir.value import Value, reduce
 from graphir.verify import verify
 
-SHAPE = (2, 3)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One application of an op: its operands' types (drawn from its domain, or given), attrs."""
-
-    op: str
-    shapes: tuple[tuple[int, ...], ...]
-    attrs: dict[str, Any] = field(default_factory=dict)
-    types: tuple[DType, ...] = ()
-    values: dict[int, Any] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return f"{self.op}-{'-'.join(f'{k}={v}' for k, v in self.attrs.items())}"
-
-    def type_of(self, i: int) -> DType:
-        return self.types[i] if self.types else dtypes.float64
-
-
-_INDEX = (dtypes.float64, dtypes.int64)
-_ROWS = {1: np.array([[2, 0], [2, 1]])}
-
-# Ops whose operands differ in shape, or that need attributes. Elementwise ops need no entry.
-CASES = [
-    Case("where", (SHAPE,) * 3, {}, (dtypes.bool_, dtypes.float64, dtypes.float64)),
-    Case("cast", (SHAPE,), {"dtype": dtypes.float32}),
-    Case("cast", (SHAPE,), {"dtype": dtypes.float64}, (dtypes.float16,)),
-    Case("copy", (SHAPE,), {"tag": 0}),
-    Case("contract", ((2, 3), (3, 4)), {"lhs": "nd", "rhs": "dk", "out": "nk"}),
-    Case("contract", ((2, 3), (3,)), {"lhs": "nd", "rhs": "d", "out": "n"}),
-    Case("contract", ((3,), (3,)), {"lhs": "d", "rhs": "d", "out": ""}),
-    Case("contract", ((2,), (3,)), {"lhs": "n", "rhs": "k", "out": "kn"}),
-    Case("contract", ((2, 3, 4), (4, 2)), {"lhs": "abc", "rhs": "ca", "out": "ba"}),
-    Case("broadcast", ((3,),), {"shape": (2, 3, 4), "dims": (1,)}),
-    Case("broadcast", ((),), {"shape": (2, 3), "dims": ()}),
-    Case("reshape", ((2, 3),), {"shape": (3, 1, 2)}),
-    Case("permute", ((2, 3, 4),), {"order": (2, 0, 1)}),
-    Case("slice", ((5, 2),), {"axis": 0, "start": 1, "step": 2, "length": 2}),
-    Case("slice", ((2, 5),), {"axis": 1, "start": 4, "step": -1, "length": 3}),
-    Case("embed", ((2, 2),), {"axis": 0, "start": 1, "step": 2, "length": 5}),
-    Case("embed", ((2, 2),), {"axis": 0, "start": 3, "step": -1, "length": 5}),
-    Case("take", ((3, 2), (2, 2)), {}, _INDEX, _ROWS),
-    Case("custom_vjp", (SHAPE,), {"rule": Rule("alone", lambda *_: []), "output": 0}),
-    Case("scatter_add", ((2, 2, 3), (2, 2)), {"size": 4}, _INDEX, _ROWS),
-    *(
-        Case(op, ((2, 3, 4),), {"axes": axes})
-        for op in ("sum", "prod", "amax", "amin")
-        for axes in ((0,), (0, 2), (0, 1, 2), ())
-    ),
-]
-_BY_HAND = {case.op for case in CASES}
-# Their derivative is declared away, so there is nothing to compare.
-_CONSTANT = {name for name, op in OPS.items() if not any(op.vjps)}
-
-
-def all_cases() -> list[Case]:
-    """The cases by hand, and one of equal shapes for each elementwise op without."""
-    generic = [
-        Case(name, (SHAPE,) * max(len(op.vjps), 1))
-        for name, op in OPS.items()
-        if op.kind is Kind.ELEMENTWISE and name not in _BY_HAND | _CONSTANT
-    ]
-    return [*generic, *CASES]
-
 
 def test_every_op_is_covered() -> None:
-    assert {case.op for case in all_cases()} | _CONSTANT == set(OPS)
-
-
-def draw(case: Case, rng: np.random.Generator) -> list[np.ndarray]:
-    """Operands inside the op's domain, and off its kinks at 0."""
-    low, high = OPS[case.op].domain
-    values = []
-    for i, shape in enumerate(case.shapes):
-        if i in case.values:
-            x = case.values[i]
-        elif case.type_of(i) is dtypes.bool_:
-            x = rng.random(shape) < 0.5
-        else:
-            x = rng.uniform(low, high, shape)
-            x = np.where(np.abs(x) < 0.05, 0.05, x)
-        values.append(np.asarray(x))
-    return values
+    assert {case.op for case in all_cases()} | CONSTANT == set(OPS)
 
 
 def build(case: Case, order: int) -> tuple[Graph, list[int]]:
