@@ -13,7 +13,16 @@ from ..in_place import stretched
 from ..ops.elementwise import full_like
 from ..scatter import scattered
 from ..selection import gather
-from ..value import Value, binary, cast, power, reduce
+from ..value import (
+    Value,
+    binary,
+    cast,
+    float_value,
+    lift_all,
+    power,
+    reduce,
+    result_dtype,
+)  # fmt: skip
 from .names import spread
 
 
@@ -119,6 +128,13 @@ def sign(x: Any) -> Any:
     """np.sign, which is NaN of NaN, where torch's is 0."""
     found = activations.sign(x)
     return c.where(activations.isnan(x), x, found) if x.element.is_float else found
+
+
+def heaviside(input: Any, values: Any) -> Any:
+    """0 below zero, 1 above, `values` at zero, in the floating type that holds both."""
+    x, y = (float_value(v) for v in lift_all(input, values))
+    dtype = result_dtype(x, y)
+    return activations.heaviside(cast(x, dtype), cast(y, dtype))
 
 
 def round(x: Any, decimals: int = 0) -> Any:

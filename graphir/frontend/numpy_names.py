@@ -35,7 +35,7 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "trunc": a.trunc, "fix": a.trunc, "rint": a.round, "round": f.round, "around": f.round,
         "clip": c.clamp, "logaddexp": c.logaddexp, "deg2rad": a.deg2rad, "radians": a.deg2rad,
         "rad2deg": a.rad2deg, "degrees": a.rad2deg, "nan_to_num": a.nan_to_num,
-        "heaviside": a.heaviside, "where": f.where, "isnan": a.isnan, "isinf": a.isinf,
+        "heaviside": f.heaviside, "where": f.where, "isnan": a.isnan, "isinf": a.isinf,
         "isfinite": a.isfinite, "logical_not": c.logical_not, "logical_xor": a.logical_xor,
         "bitwise_and": bitwise("logical_and", "&"), "bitwise_or": bitwise("logical_or", "|"),
         "bitwise_xor": bitwise("ne", "^"),

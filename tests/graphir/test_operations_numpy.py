@@ -116,7 +116,11 @@ FORMS: dict[str, Callable[..., Any]] = {
     "average": lambda x, y: (np.average(x), np.average(x, 0, y), np.average(x, 1, y[0])),
     "rounding": lambda x, y: (np.round(x, 1), np.around(x), x.round(2), x // 0.7, x % 0.7, 3 % y),
     "clip": lambda x, y: (np.clip(x, -1, 1), x.clip(0, None), np.where(x > 0, x, y)),
-    "heaviside": lambda x, y: np.heaviside(np.round(x), y),
+    "heaviside": lambda x, y: (
+        np.heaviside(np.round(x), y),
+        np.heaviside(np.round(x).astype("float32"), y),
+        np.heaviside(np.round(x), 0.5),
+    ),
     "bits": lambda x, y: ((x > 0) & (y > 1) | ~(x < 1), (x > 0) ^ (y > 1)),
     "products": lambda x, y: (
         x @ y.T,
