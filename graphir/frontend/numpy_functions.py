@@ -22,7 +22,7 @@ from ..value import (
     power,
     reduce,
     result_dtype,
-)  # fmt: skip
+)
 from .names import spread
 
 

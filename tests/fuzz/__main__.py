@@ -21,7 +21,7 @@ from typing import Any
 from tests.fuzz import corpus
 from tests.fuzz.compare import BACKENDS, RULES
 from tests.fuzz.generate import seeded
-from tests.fuzz.program import Program
+from tests.fuzz.program import Program, from_json
 from tests.fuzz.reduce import reduced
 from tests.fuzz.work import FULL, examined
 
@@ -206,7 +206,8 @@ def main() -> int:
     bad = sorted(s for s, e in run.done.items() if e["mismatches"])
     print(summary(run))
     for seed in bad[: options.reduce]:
-        show_reduced(seed, seeded(seed), options.keep)
+        kept = run.done[seed].get("program")
+        show_reduced(seed, from_json(kept) if kept else seeded(seed), options.keep)
     print(f"\n{len(run.done)} graphs, {len(bad)} mismatches")
     if bad:
         print(f"seeds: {', '.join(map(str, bad))}")

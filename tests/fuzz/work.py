@@ -73,6 +73,7 @@ def main() -> None:
                     "cases": ["|".join(case) for case in report.cases],
                     "elements": report.elements,
                     "sharp": report.sharp,
+                    "program": program.to_json() if report.mismatches else "",
                 }
             )
 
