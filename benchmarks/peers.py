@@ -96,6 +96,8 @@ class GraphirSteps(_Timed):
     """The steps of `graphir.train` alone, as it puts them on a GPU's stream epoch after epoch; so
     that the cache can be emptied before each epoch, as for the peers."""
 
+    tuned = False
+
     def __init__(self, workload: Workload, params: Params, data: Data, device: str) -> None:
         self.workload, self.first = workload, params
         self.device, self.data = device, tensors(data, device)
@@ -113,13 +115,15 @@ class GraphirSteps(_Timed):
         from graphir.runtime.epochs import Epochs
         from graphir.runtime.history import History
         from graphir.runtime.progress import EpochProgress
-        from graphir.runtime.train import compiled_step, initial_state
+        from graphir.runtime.train import compiled_step, initial_state, tuned_step
         from graphir.runtime.train_checks import Task
 
         w, optimizer = self.workload, graphir_sgd(self.workload)
         params = tuple(tensors(self.first, self.device))
         task = Task.checked(self.loss, params, tuple(self.data), None, w.batch, 1, 0)
         step = compiled_step(task, optimizer, False, "auto", None, "highest")
+        if self.tuned:
+            step, _ = tuned_step(task, step, optimizer, True)
         state = leaves_of(initial_state(task, optimizer))[0]
         bar = EpochProgress(1, w.rows, show=False)
         self.training = Epochs(task, step, optimizer, state, 0, History(), bar, None)
@@ -131,6 +135,12 @@ class GraphirSteps(_Timed):
 
     def params(self) -> list[Array]:
         return [p.cpu().numpy() for p in self.training.params()]
+
+
+class GraphirTuned(GraphirSteps):
+    """The same with `tune=True`: what measuring brings beyond the model."""
+
+    tuned = True
 
 
 def graphir_sgd(workload: Workload) -> Any:
@@ -287,7 +297,11 @@ def contestants(workload: Workload, device: str) -> dict[str, Make]:
         if has_device(device):
             found |= {"JAX jit": JaxJit, "JAX scan": JaxScan}
     if gpu:
-        found |= {"torch reduce-overhead": TorchGraphs, "torch max-autotune": TorchMaxAutotune}
+        found |= {
+            "graphir tuned": GraphirTuned,
+            "torch reduce-overhead": TorchGraphs,
+            "torch max-autotune": TorchMaxAutotune,
+        }
     if device == "cpu":
         found["NumPy"] = NumPy
         if workload.sklearn is not None and importlib.util.find_spec("sklearn"):

@@ -94,7 +94,7 @@ def train(
     step = compiled_step(task, optimizer, shuffle, backend, threads, precision)
     chosen = None
     if tune:
-        step, chosen = _tuned_step(task, step, optimizer, tune)
+        step, chosen = tuned_step(task, step, optimizer, tune)
     scored = _Validation(task, step.build) if validation is not None else None
     for sentence in step.traced.unused:
         warnings.warn(sentence, UserWarning, stacklevel=2)
@@ -158,7 +158,7 @@ _TRIED_STEPS = 64
 """The most steps that a candidate is measured by."""
 
 
-def _tuned_step(
+def tuned_step(
     task: Task, step: CompiledStep, optimizer: Optimizer, tune: bool | Tuned
 ) -> tuple[CompiledStep, Tuned]:
     """The step as `tune` asks for, and what that is. Measuring works on copies."""

@@ -174,9 +174,7 @@ def test_data_larger_than_the_devices_memory(monkeypatch: pytest.MonkeyPatch) ->
     ):
         with monkeypatch.context() as patch:
             patch.setattr(name, full)
-            with pytest.raises(
-                BackendError, match=r"1\.00 GiB do not fit the memory of cuda:0"
-            ) as e:
+            with pytest.raises(BackendError, match=r"1\.00 GiB do not fit the memory of") as e:
                 work()
         assert "1.00 of 4.00 GiB are free" in str(e.value)
         assert "x.cpu()" in str(e.value)
