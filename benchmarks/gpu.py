@@ -89,6 +89,8 @@ def run_tests(needs: Needs, seconds: float) -> dict[str, Any]:
         return {"status": None, "said": "pytest is missing: the GPU tests were not run"}
     count = min(_PROCESSES, os.cpu_count() or 1)
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu"]
+    # The machine's torch and triton have warnings of their own.
+    command += ["-W", "default"]
     started = time.perf_counter()
     with ThreadPoolExecutor(count) as pool:
         jobs = [

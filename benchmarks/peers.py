@@ -108,9 +108,9 @@ class GraphirSteps(_Timed):
 
         loss.__name__ = workload.name
         self.loss = loss
-        self.reset()
+        self.training = self._begin()
 
-    def reset(self) -> None:
+    def _begin(self) -> Any:
         from graphir.runtime.arrays import leaves_of
         from graphir.runtime.epochs import Epochs
         from graphir.runtime.history import History
@@ -126,8 +126,17 @@ class GraphirSteps(_Timed):
             step, _ = tuned_step(task, step, optimizer, True)
         state = leaves_of(initial_state(task, optimizer))[0]
         bar = EpochProgress(1, w.rows, show=False)
-        self.training = Epochs(task, step, optimizer, state, 0, History(), bar, None)
-        self.training.prepare(0)
+        training = Epochs(task, step, optimizer, state, 0, History(), bar, None)
+        training.prepare(0)
+        return training
+
+    def reset(self) -> None:
+        # In place: what was captured in CUDA graphs stays.
+        training = self.training
+        for memory, first in zip(training.weights, self.first, strict=True):
+            training.backend.write(memory, first)
+        for memory in training.state:
+            training.backend.write(memory, np.zeros(tuple(memory.shape), np.float32))
 
     def work(self, epochs: int) -> None:
         for _ in range(epochs):
@@ -223,13 +232,20 @@ class TorchGraphs(TorchCompile):
     they are copied back to where the parameters lie."""
 
     mode = "reduce-overhead"
+    placed = False
 
     def reset(self) -> None:
         import torch
 
+        if self.placed:
+            # In place: a graph that was captured reads and writes these addresses.
+            torch._foreach_copy_(self.now, tensors(self.first, self.device))
+            torch._foreach_zero_(self.buffers)
+            return
         super().reset()
         for p in (*self.now, *self.buffers):
             torch._dynamo.mark_static_address(p)
+        self.placed = True
 
     def advance(self, *batch: Any) -> None:
         import torch

@@ -13,6 +13,8 @@ import pytest
 
 from benchmarks import gpu, gpu_report, gpu_worker
 from benchmarks.gpu_needs import Needs, look, needed
+from benchmarks.measure import check, exact
+from benchmarks.peers import GraphirSteps, GraphirTuned
 from benchmarks.workloads import BY_NAME
 
 
@@ -120,3 +122,16 @@ def test_who_finds_no_time_is_left_out() -> None:
     assert set(row["times"]) == {"graphir"}
     assert all(reason.startswith("left out: 0 s were left") for reason in row["refused"].values())
     assert "torch.compile" in row["refused"]
+
+
+@pytest.mark.parametrize("make", [GraphirSteps, GraphirTuned])
+def test_steps_alone(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the GPU's benchmark times: it begins again where it began, on the same memory."""
+    monkeypatch.setenv("GRAPHIR_CACHE_DIR", str(tmp_path))
+    for name in ("ridge", "linreg_full"):
+        workload = BY_NAME[name].smaller(1000)
+        params, data = workload.params(), workload.data()
+        runner = make(workload, params, data, "cpu")
+        want = exact(workload, params, data)
+        for _ in range(2):
+            assert check(runner, workload, params, want) <= workload.tolerance
