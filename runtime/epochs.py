@@ -78,6 +78,7 @@ class Epochs:
         ]
         check_ranges(graph, memory)
         self.weights: list[Memory] = memory[: form.params]
+        self.state: list[Memory] = memory[form.params : form.params + form.state]
         self.stepped = {n: memory[i] for n, i in zip(form.stepped, form.stepwise, strict=True)}
         self.data: list[Memory] = [memory[i] for i in form.batched]
         loop = step.build.loop
