@@ -63,7 +63,7 @@ def test_gradients(backend: str, seed: int) -> None:
 
 
 # Those whose loss `train` takes: none that needs the number of rows, or pairs rows by accident.
-TRAINED = [2, 7, 9, 11, 17, 19, 20, 21, 23, 25, 13, 15, 22, 45, 75, 96, 115]
+TRAINED = [2, 7, 9, 11, 17, 19, 20, 21, 23, 25, 13, 15, 22, 45, 69, 75, 96, 115]
 
 
 @pytest.mark.filterwarnings("ignore:parameter:UserWarning")
