@@ -8,7 +8,7 @@ from typing import Any
 from . import dtypes
 from .composites import clamp, elementwise, numbered, unsupported_option, where
 from .errors import DTypeError
-from .value import Value, binary, cast, float_value, lift_all, unary
+from .value import Value, binary, cast, float_value, lift_all, result_dtype, unary
 
 # torch's constants of selu.
 _SELU = (1.0507009873554804934193349852946, 1.6732632423543772848170429916717)
@@ -153,6 +153,8 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, value: float = 1) -> Value:
 def xlogy(input: Any, other: Any) -> Value:
     """`input * log(other)`, and 0 where `input` is 0, unless `other` is NaN."""
     x, y = (float_value(v) for v in lift_all(input, other))
+    # A 0-d `other` of a wider type yields to the type of `input` before it gets its shape.
+    y = cast(y, result_dtype(x, y))
     outside = (y <= 0.0) | (y == math.inf)
     flat = binary("eq", x, 0.0) & outside
     return x * unary("log", where(flat, 1.0, y))

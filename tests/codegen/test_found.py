@@ -88,3 +88,12 @@ def test_one_element_is_not_streamed(backend: str) -> None:
     x = torch.rand(1, 1, 33)
     got = graphir.compile(_running, backend=backend)(x)
     torch.testing.assert_close(got, graphir.compile(_running, backend="reference")(x))
+
+
+@pytest.mark.parametrize("backend", ["reference", *BACKENDS])
+def test_a_number_in_an_array_yields_to_the_type_of_the_others(backend: str) -> None:
+    """Also where a condition gives it their shape first."""
+    x, y = torch.rand(2, 3), torch.tensor(0.7, dtype=torch.float64)
+    for args in ((x, y), (y, x), (x.double(), y.float())):
+        got = graphir.compile(_xlogy, backend=backend, dynamic=())(*args)
+        torch.testing.assert_close(got, torch.xlogy(*args))
