@@ -101,7 +101,8 @@ class KernelPrinter(Writer):
             self.line(
                 f"const int64_t m_{i} = end - {i}0 < {stream.block} ? end - {i}0 : {stream.block};"
             )
-            self._rows_ahead(stream)
+            if any(n.product is not None and n.product.prefetched for n in self.loops.body.nests):
+                self._rows_ahead(stream)
             self._part(self.loops.body)
         for acc in kernel.accumulators:
             if not acc.tile.axes:

@@ -255,8 +255,6 @@ static void linear_step_0_pass(PARAMETERS) {
     _Alignas(64) float t18[128];
     for (int64_t i0 = begin; i0 < end; i0 += 128) {
         const int64_t m_i = end - i0 < 128 ? end - i0 : 128;
-        const int64_t ahead = i0 + 128 < end ? 128 : batch + begin - i0;
-        const int64_t beyond = rows - start;
         {
             {
                 int64_t ib = 0;
