@@ -17,6 +17,7 @@ from .loops import (
     vector_sums,
 )
 from .machine import Machine
+from .partial_sums import sums_aside
 from .products import Product, load_stride, plan_product, resolve
 from .resident import Resident, relayout
 from .tile import (
@@ -57,6 +58,7 @@ def lower_loops(
             if nest.product is None:
                 nest.axes = loop_order(nest, arrays, inline)
                 nest.sums = vector_sums(nest)
+                nest.aside = sums_aside(nest, arrays)
     made.zeroed = _zeroed(made, inline)
     return made
 

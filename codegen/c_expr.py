@@ -74,17 +74,22 @@ class Expressions:
             case _:
                 raise AssertionError(f"{source!r} is never inline")
 
-    def place(self, tile: Tile) -> str:
-        """The element of an array or an accumulator; a variable where the tile has no axes."""
+    def place(self, tile: Tile, name: str | None = None) -> str:
+        """The element of an array or an accumulator; a variable where the tile has no axes.
+
+        Args:
+            name: of another array with the same layout.
+        """
+        name = tile.name if name is None else name
         if not tile.axes:
-            return tile.name
+            return name
         array = self.arrays[tile]
         strides = array.strides()
         text = [
             local(axis) if strides[axis] == 1 else f"{local(axis)} * {strides[axis]}"
             for axis in array.axes
         ]
-        return f"{tile.name}[{' + '.join(text)}]"
+        return f"{name}[{' + '.join(text)}]"
 
     def read(self, address: Address, dtype: DType) -> str:
         """An element of memory, or 0 where the address does not land on one."""

@@ -224,7 +224,7 @@ class KernelPrinter(Writer):
                     self.block(f"for (int64_t {m} = {whole[axis]}; {m} < {axis.block}; {m}++)"),
                     self.block(f"for (int64_t {n} = 0; {n} < {end}; {n}++)"),
                 ):
-                    self._statement(copy, ())
+                    self._statement(copy, nest, ())
 
     def _nest(self, nest: Nest) -> None:
         joins = [s for s in nest.statements if isinstance(s, (Reduce, Contract))]
@@ -235,17 +235,20 @@ class KernelPrinter(Writer):
         for join in joins:
             if join.into is None and join not in whole:
                 self._start(join)
+        for join in nest.aside:
+            self._set_aside(join)
         with ExitStack() as loops:
             for axis in nest.axes[:-1]:
                 loops.enter_context(self.loop(axis))
             for join in running:
-                start = _identity(join) if join in whole else self.expr.place(join.out)
+                apart = join in whole or join.into is not None
+                start = _identity(join) if apart else self.expr.place(join.out)
                 self.line(f"{C_TYPES[join.out.dtype.name]} sum_{join.out.name} = {start};")
             terms = {s: self._terms(s, inner) for s in nest.sums} if inner is not None else {}
             with ExitStack() as innermost:
                 if inner is not None:
                     sums = [
-                        self._target(s, running)
+                        self._target(s, nest, running)
                         for s in joins
                         if inner in s.axes and _operator(s) == "add" and s not in nest.sums
                     ]
@@ -256,13 +259,40 @@ class KernelPrinter(Writer):
                     if s in nest.sums:
                         self._term(s, terms[s], inner)
                     else:
-                        self._statement(s, running)
+                        self._statement(s, nest, running)
                 self.expr.local = set()
             for join in running:
-                self.line(f"{self.expr.place(join.out)} = sum_{join.out.name};")
+                target = self._target(join, nest, ())
+                if join.into is None:
+                    self.line(f"{target} = sum_{join.out.name};")
+                else:
+                    self._join(target, join.out, _operator(join), f"sum_{join.out.name}")
             for join in nest.sums:
                 assert inner is not None
-                self._total(join, terms[join], inner, starts=join in whole)
+                target = self._target(join, nest, ())
+                self._total(join, terms[join], inner, target, starts=join in whole)
+        for join in nest.aside:
+            self._bring_in(join)
+
+    def _set_aside(self, s: Reduce | Contract) -> None:
+        """Begin a sum of the nest alone."""
+        name, kind = _aside(s), C_TYPES[s.out.dtype.name]
+        if not s.out.axes:
+            self.line(f"{kind} {name} = {_identity(s)};")
+            return
+        count = self.arrays[s.out].elements
+        self.line(f"_Alignas(64) {kind} {name}[{count}];")
+        with self.block(f"for (int64_t e = 0; e < {count}; e++)"):
+            self.line(f"{name}[e] = {_identity(s)};")
+
+    def _bring_in(self, s: Reduce | Contract) -> None:
+        """Join a sum of the nest into its accumulator."""
+        if not s.out.axes:
+            self.line(f"{s.out.name} += {_aside(s)};")
+            return
+        self.line("#pragma omp simd")
+        with self.block(f"for (int64_t e = 0; e < {self.arrays[s.out].elements}; e++)"):
+            self.line(f"{s.out.name}[e] += {_aside(s)}[e];")
 
     def _terms(self, s: Reduce | Contract, inner: Axis) -> Tile | None:
         """The array in which the terms of a sum lie anyhow; None where one is declared for them."""
@@ -283,9 +313,9 @@ class KernelPrinter(Writer):
         self.line(f"terms_{s.out.name}[{local(inner)}] = {text};")
 
     def _total(
-        self, s: Reduce | Contract, terms: Tile | None, inner: Axis, *, starts: bool
+        self, s: Reduce | Contract, terms: Tile | None, inner: Axis, target: str, *, starts: bool
     ) -> None:
-        """Join the terms along the innermost axis."""
+        """Join the terms along the innermost axis into `target`."""
         dtype = s.out.dtype
         lanes = self.loops.vector_bytes // dtype.itemsize
         while lanes > 2 and lanes >= 2 * inner.block:
@@ -295,7 +325,6 @@ class KernelPrinter(Writer):
         with self.block("") if terms is not None else nullcontext():
             if terms is not None:
                 self.line(f"const int64_t {local(inner)} = 0;")
-            target = self.expr.place(s.out)
             if starts:
                 self.line(f"{target} = {joined};")
             else:
@@ -311,8 +340,12 @@ class KernelPrinter(Writer):
         reduction = f" reduction(+:{', '.join(sums)})" if sums else ""
         self.line(f"#pragma omp simd{reduction}")
 
-    def _target(self, s: Reduce | Contract, running: Sequence[Reduce | Contract]) -> str:
-        return f"sum_{s.out.name}" if s in running else self.expr.place(s.out)
+    def _target(
+        self, s: Reduce | Contract, nest: Nest, running: Sequence[Reduce | Contract]
+    ) -> str:
+        if s in running:
+            return f"sum_{s.out.name}"
+        return self.expr.place(s.out, _aside(s) if s in nest.aside else None)
 
     def _start(self, s: Reduce | Contract) -> None:
         """Set what a sum is joined into to the identity."""
@@ -324,7 +357,7 @@ class KernelPrinter(Writer):
                 loops.enter_context(self.loop(axis))
             self.line(f"{self.expr.place(s.out)} = {_identity(s)};")
 
-    def _statement(self, s: Statement, running: Sequence[Reduce | Contract]) -> None:
+    def _statement(self, s: Statement, nest: Nest, running: Sequence[Reduce | Contract]) -> None:
         value = self.expr.value
         match s:
             case Map(out=out, op=op, args=args):
@@ -337,9 +370,9 @@ class KernelPrinter(Writer):
                 first = "if (thread == 0) " if alone and self.finishing else ""
                 self.line(f"{first}{self.expr.element(address)} = {value(stored)};")
             case Reduce(out=out, source=source, op=op):
-                self._join(self._target(s, running), out, op, value(source))
+                self._join(self._target(s, nest, running), out, op, value(source))
             case Contract(out=out, a=a, b=b):
-                self._join(self._target(s, running), out, "add", f"{value(a)} * {value(b)}")
+                self._join(self._target(s, nest, running), out, "add", f"{value(a)} * {value(b)}")
 
     def _assign(self, out: Tile, text: str) -> None:
         if out not in self.arrays:
@@ -353,6 +386,10 @@ class KernelPrinter(Writer):
             self.line(f"{target} += {text};")
         else:
             self.line(f"{target} = {bare(spell_c(op, out.dtype, out.dtype, target, text))};")
+
+
+def _aside(s: Reduce | Contract) -> str:
+    return f"{s.out.name}_aside"
 
 
 def _operator(s: Reduce | Contract) -> str:

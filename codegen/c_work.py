@@ -10,6 +10,7 @@ from graphir.sizes import Size
 from .c_expr import size_text
 from .c_kernel import KernelPrinter, aligned, size_lines
 from .c_product import Writer
+from .partial_sums import span_rows
 from .program import Buffer, Program
 from .resident import Resident
 from .sharing import buffer_bytes
@@ -54,8 +55,11 @@ class WorkPrinter(Writer):
             self.places[buffer] = end
             end += self._bytes(buffer)
         # Two sets of partial sums, written by turns: one may still be read while the next is made.
-        sets = 1 if own is None else 3
-        self.before_copies = sets * self.kept_bytes + scratch_bytes
+        # Then one for what the threads' sums join up to, and one for a span's.
+        self.sets = 1 if own is None else 3
+        self.spanned = any(span_rows(p.kernel) is not None for p in printers)
+        places = self.sets + self.spanned
+        self.before_copies = places * self.kept_bytes + scratch_bytes
         self.thread_bytes = self.before_copies + (0 if own is None else end)
         self.shared_bytes = end if own is None else 0
 
@@ -73,8 +77,9 @@ class WorkPrinter(Writer):
             self.line("const int64_t *sizes = call->sizes;")
             self.line("const int32_t threads = call->threads;")
             self.line("char *memory = call->memory + (size_t)thread * OF_A_THREAD;")
-            sets = "" if self.own is None else "3 * "
-            self.line(f"char *scratch = memory + {sets}KEPT;")
+            if self.spanned:
+                self.line(f"char *of_span = memory + {_times(self.sets)}KEPT;")
+            self.line(f"char *scratch = memory + {_times(self.sets + self.spanned)}KEPT;")
             if self.zero_bytes:
                 self.line("memset(scratch, 0, ZEROED);")
             if self.places:
@@ -151,14 +156,31 @@ class WorkPrinter(Writer):
         self.line(f"const int64_t begin = share({size}, thread, threads);")
         self.line(f"const int64_t end = share({size}, thread + 1, threads);")
 
+    def _pass(self, kernel: TileKernel, arguments: str, begin: str, end: str) -> None:
+        """The rows from `begin` to `end`, a span after the other, into `kept`."""
+        name, rows = kernel.name, span_rows(kernel)
+        if rows is None:
+            if kernel.accumulators:
+                self.line(f"{name}_clear(kept);")
+            self.line(f"{name}_pass({arguments}, {begin}, {end}, kept, scratch);")
+            return
+        self.line(f"int64_t from = {begin}, to;")
+        self.line("char *into = kept;")
+        # The first span joins nothing, also where there are no rows: it makes `kept`.
+        with self.block("for (;; into = of_span, from = to)"):
+            self.line(f"to = {end} - from > {rows} ? from + {rows} : {end};")
+            self.line(f"{name}_clear(into);")
+            self.line(f"{name}_pass({arguments}, from, to, into, scratch);")
+            self.line(f"if (into != kept) {name}_join(kept, kept, into);")
+            self.line(f"if (to == {end}) break;")
+
     def _each_finishes(self, kernel: TileKernel, arguments: str) -> None:
         name = kernel.name
         with self.block(""):
             self._rows(kernel)
             self.line("const size_t turn = (size_t)(step & 1) * KEPT;")
             self.line("char *kept = memory + turn;")
-            self.line(f"{name}_clear(kept);")
-            self.line(f"{name}_pass({arguments}, 0, begin, end, kept, scratch);")
+            self._pass(kernel, f"{arguments}, 0", "begin", "end")
             with self.block("if (threads > 1)"):
                 self.line("barrier(call);")
                 # Every thread joins in the order of the threads: all get the same bits.
@@ -178,9 +200,7 @@ class WorkPrinter(Writer):
             self.line("char *kept = memory;")
             if kernel.stream is not None:
                 self._rows(kernel)
-                if kernel.accumulators:
-                    self.line(f"{name}_clear(kept);")
-                self.line(f"{name}_pass({arguments}, 0, begin, end, kept, scratch);")
+                self._pass(kernel, f"{arguments}, 0", "begin", "end")
                 self.line("barrier(call);")
             if kernel.epilogue:
                 with self.block("if (thread == 0)"):
@@ -202,14 +222,17 @@ class WorkPrinter(Writer):
             for k in reversed(range(len(counts))):
                 self.line(f"block[{k}] = rest % {counts[k]} * {kernel.grid[k].block};")
                 self.line(f"rest /= {counts[k]};")
-            if kernel.accumulators:
-                self.line(f"{name}_clear(kept);")
             if kernel.stream is not None:
-                size = size_text(kernel.stream.size)
-                self.line(f"{name}_pass({arguments}, block, 0, {size}, kept, scratch);")
+                self._pass(kernel, f"{arguments}, block", "0", size_text(kernel.stream.size))
+            elif kernel.accumulators:
+                self.line(f"{name}_clear(kept);")
             if kernel.epilogue:
                 self.line(f"{name}_finish({arguments}, block, 0, 0, kept, scratch);")
         self.line("barrier(call);")
+
+
+def _times(count: int) -> str:
+    return "" if count == 1 else f"{count} * "
 
 
 def _position(names: Sequence[str], strides: Sequence[Size]) -> str:

@@ -102,7 +102,8 @@ class Nest:
     """Loops from the outermost to the innermost, and the statements in the innermost one.
 
     `sums` are those of its statements whose terms along the innermost loop are laid out in memory
-    and then added by whole vectors, in a fixed order.
+    and then added by whole vectors, in a fixed order. `aside` are those that are added up for the
+    nest alone, and then join their accumulator.
     """
 
     axes: tuple[Axis, ...]
@@ -110,6 +111,7 @@ class Nest:
     closed: bool = False  # a contraction has its nest to itself
     product: Product | None = None  # how that contraction is blocked
     sums: tuple[Reduce | Contract, ...] = ()
+    aside: tuple[Reduce | Contract, ...] = ()
     transposition: Transposition | None = None
 
 

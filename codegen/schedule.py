@@ -9,6 +9,7 @@ or where its tile does not fit; the next kernel takes it up.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -38,6 +39,9 @@ from .tile import TileKernel
 from .uses import Walk, held, makes_products, unheld
 from .verify import unsafe_updates, verify_program
 from .views import view
+
+_WORTH_STREAMING = 1 << 14  # bytes
+_LOPSIDED = 64  # how many times longer an axis is that is streamed in place of another
 
 _CHEAP = (Kind.ELEMENTWISE, Kind.MOVEMENT, Kind.SOURCE)
 
@@ -74,20 +78,38 @@ def plan(
 
 
 def choose_stream(graph: Graph, axes: AxisMap) -> int | None:
-    """The axis along which most of the data lies; None where everything is small."""
-    weight: dict[int, int] = {}
+    """The axis along which most of the data lies; None where everything is small.
+
+    Of axes with as much data the one that runs slowest in memory, so that blocks of it lie
+    together; where that is far shorter than another, there is too little to share out, and the
+    longest is taken.
+    """
+    weight: Counter[int] = Counter()
+    slowest: Counter[int] = Counter()
     for node in graph.live():
         elements = evaluate(numel(node.shape), graph.hints)
-        for dim, a in enumerate(axes.of[node]):
-            if not varies(node, dim) or axes.size[a] == 1:
-                continue
+        varied = [
+            a for dim, a in enumerate(axes.of[node]) if varies(node, dim) and axes.size[a] != 1
+        ]
+        for a in varied:
             # A size known only at run time can be anything: it is streamed whatever it was first.
             bonus = 1 << 40 if isinstance(axes.size[a], Dim) else 0
-            weight[a] = weight.get(a, 0) + elements * node.dtype.itemsize + bonus
-    best = max(sorted(weight), key=lambda a: weight[a], default=None)
-    if best is None or (isinstance(axes.size[best], int) and weight[best] < 1 << 14):
+            weight[a] += elements * node.dtype.itemsize + bonus
+        slowest.update(dict.fromkeys(varied[:1], elements))
+    best = max(sorted(weight), key=lambda a: (weight[a], slowest[a]), default=None)
+    if best is None:
         return None
-    return best
+    size = axes.size[best]
+    if not isinstance(size, int):
+        return best
+    if weight[best] < _WORTH_STREAMING:
+        return None
+    longer = [
+        a
+        for a in sorted(weight)
+        if weight[a] > 0.9 * weight[best] and evaluate(axes.size[a], graph.hints) > _LOPSIDED * size
+    ]
+    return max(longer, key=lambda a: evaluate(axes.size[a], graph.hints), default=best)
 
 
 @dataclass

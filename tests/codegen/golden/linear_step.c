@@ -11,7 +11,7 @@
     const int64_t *block, int64_t begin, int64_t end, char *kept, char *scratch
 #define KEPT 192
 #define ZEROED 0
-#define OF_A_THREAD 704
+#define OF_A_THREAD 896
 #define OF_ALL 0
 
 #define UNROLL _Pragma("GCC unroll 32")
@@ -453,11 +453,12 @@ static void work(call_t *call, int32_t thread) {
     const int64_t *sizes = call->sizes;
     const int32_t threads = call->threads;
     char *memory = call->memory + (size_t)thread * OF_A_THREAD;
-    char *scratch = memory + 3 * KEPT;
+    char *of_span = memory + 3 * KEPT;
+    char *scratch = memory + 4 * KEPT;
     void *places[7];
     memcpy(places, call->buffers, sizeof places);
-    places[0] = memory + 576 + 0;
-    places[1] = memory + 576 + 64;
+    places[0] = memory + 768 + 0;
+    places[1] = memory + 768 + 64;
     {
         float *inside = places[0], *outside = call->buffers[0];
         memset(inside, 0, 64);
@@ -476,8 +477,15 @@ static void work(call_t *call, int32_t thread) {
             const int64_t end = share(n, thread + 1, threads);
             const size_t turn = (size_t)(step & 1) * KEPT;
             char *kept = memory + turn;
-            linear_step_0_clear(kept);
-            linear_step_0_pass(places, sizes, step, thread, 0, begin, end, kept, scratch);
+            int64_t from = begin, to;
+            char *into = kept;
+            for (;; into = of_span, from = to) {
+                to = end - from > 8192 ? from + 8192 : end;
+                linear_step_0_clear(into);
+                linear_step_0_pass(places, sizes, step, thread, 0, from, to, into, scratch);
+                if (into != kept) linear_step_0_join(kept, kept, into);
+                if (to == end) break;
+            }
             if (threads > 1) {
                 barrier(call);
                 const char *before = call->memory + turn;

@@ -11,7 +11,7 @@
     const int64_t *block, int64_t begin, int64_t end, char *kept, char *scratch
 #define KEPT 384
 #define ZEROED 0
-#define OF_A_THREAD 1408
+#define OF_A_THREAD 1792
 #define OF_ALL 0
 
 #define GR_INLINE static inline __attribute__((always_inline, unused))
@@ -616,11 +616,12 @@ static void work(call_t *call, int32_t thread) {
     const int64_t *sizes = call->sizes;
     const int32_t threads = call->threads;
     char *memory = call->memory + (size_t)thread * OF_A_THREAD;
-    char *scratch = memory + 3 * KEPT;
+    char *of_span = memory + 3 * KEPT;
+    char *scratch = memory + 4 * KEPT;
     void *places[7];
     memcpy(places, call->buffers, sizeof places);
-    places[0] = memory + 1152 + 0;
-    places[1] = memory + 1152 + 192;
+    places[0] = memory + 1536 + 0;
+    places[1] = memory + 1536 + 192;
     {
         float *inside = places[0], *outside = call->buffers[0];
         memset(inside, 0, 192);
@@ -641,8 +642,15 @@ static void work(call_t *call, int32_t thread) {
             const int64_t end = share(n, thread + 1, threads);
             const size_t turn = (size_t)(step & 1) * KEPT;
             char *kept = memory + turn;
-            softmax_step_0_clear(kept);
-            softmax_step_0_pass(places, sizes, step, thread, 0, begin, end, kept, scratch);
+            int64_t from = begin, to;
+            char *into = kept;
+            for (;; into = of_span, from = to) {
+                to = end - from > 16384 ? from + 16384 : end;
+                softmax_step_0_clear(into);
+                softmax_step_0_pass(places, sizes, step, thread, 0, from, to, into, scratch);
+                if (into != kept) softmax_step_0_join(kept, kept, into);
+                if (to == end) break;
+            }
             if (threads > 1) {
                 barrier(call);
                 const char *before = call->memory + turn;

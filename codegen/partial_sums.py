@@ -1,0 +1,47 @@
+"""In which order the C target adds up rows, so that a long sum loses little to rounding.
+
+One running sum of n numbers is off by up to n roundings. Here rows are added within a block, blocks
+within a span, spans within a thread's share, and shares in the order of the threads: each of these
+sums is short. (The error of sums in blocks: Higham, Accuracy and Stability of Numerical Algorithms,
+2nd ed., section 4.2.)
+"""
+
+from __future__ import annotations
+
+from .loops import Array, Nest
+from .tile import Contract, Reduce, Tile, TileKernel
+
+_BLOCKS_OF_A_SPAN = 64
+_MOST_ASIDE = 1 << 12  # elements of a block's sums; they lie on the stack
+
+
+def _rounds(s: Reduce | Contract) -> bool:
+    return s.out.dtype.is_float and (isinstance(s, Contract) or s.op == "add")
+
+
+def sums_aside(nest: Nest, arrays: dict[Tile, Array]) -> tuple[Reduce | Contract, ...]:
+    """The sums of a nest that are kept apart from the accumulator until the nest is done.
+
+    Those along the innermost loop alone are apart anyway: in a register, or as terms in memory.
+    """
+    inner = nest.axes[-1] if nest.axes else None
+    return tuple(
+        s
+        for s in nest.statements
+        if isinstance(s, (Reduce, Contract))
+        and s.into is not None
+        and _rounds(s)
+        and s.axes != (inner,)
+        and (not s.out.axes or arrays[s.out].elements <= _MOST_ASIDE)
+    )
+
+
+def span_rows(kernel: TileKernel) -> int | None:
+    """Rows that are added up before they join what came before; None where all are one span."""
+    stream = kernel.stream
+    if stream is None or not any(
+        a.op == "add" and a.tile.dtype.is_float for a in kernel.accumulators
+    ):
+        return None
+    rows = _BLOCKS_OF_A_SPAN * stream.block
+    return None if isinstance(stream.size, int) and stream.size <= rows else rows
