@@ -111,8 +111,9 @@ def _moved(
     elif node.op in ("sum", "contract", "scatter_add"):
         size = OPS[node.op].evaluate(sizes, typed, *map(_absolute, operands))
     unit = SLACK * float(np.finfo(node.dtype.numpy).eps) / 2
+    # Of varied size: errors of one size that meet could cancel in every sample.
     signs = rng.integers(0, 2, value.shape) * 2.0 - 1.0
-    return np.asarray(value + unit * signs * size)
+    return np.asarray(value + unit * signs * rng.uniform(0.5, 1.0, value.shape) * size)
 
 
 def _absolute(x: Array) -> Array:
