@@ -3,7 +3,7 @@ carry a computation in the declared types from it.
 
 The bound is measured, not guessed: the graph is evaluated again and again in float64, each time
 with every result that rounds moved at random by SLACK units in the last place of its declared
-type. Where an ill-conditioned graph blows such errors up, the bound grows as it does, and only
+type, and infinite where that type cannot hold it. Where an ill-conditioned graph blows such errors up, the bound grows as it does, and only
 there.
 """
 
@@ -90,7 +90,7 @@ def _evaluate(
                 made = OPS[node.op].evaluate(sizes, typed, *operands)
                 value = np.asarray(made, typed.dtype.numpy)
             if rng is not None and node.dtype.is_float:
-                value = _moved(node, typed, value, operands, sizes, rng)
+                value = _overflown(node, _moved(node, typed, value, operands, sizes, rng))
             values[node] = value
     return [values[node] for node in graph.outputs]
 
@@ -114,6 +114,12 @@ def _moved(
     # Of varied size: errors of one size that meet could cancel in every sample.
     signs = rng.integers(0, 2, value.shape) * 2.0 - 1.0
     return np.asarray(value + unit * signs * rng.uniform(0.5, 1.0, value.shape) * size)
+
+
+def _overflown(node: Node, value: Array) -> Array:
+    """Infinite where the declared type may not hold the number: what follows is then unsteady."""
+    most = float(np.finfo(node.dtype.numpy).max) / 4
+    return np.asarray(np.where(np.abs(value) > most, np.copysign(np.inf, value), value))
 
 
 def _absolute(x: Array) -> Array:
