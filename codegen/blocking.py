@@ -11,9 +11,11 @@ from .loops import (
     Nest,
     Part,
     Transposition,
+    accesses,
     build_loops,
     loop_order,
     padded_array,
+    stride_along,
     vector_sums,
 )
 from .machine import Machine
@@ -27,6 +29,7 @@ from .tile import (
     Load,
     Map,
     Statement,
+    Store,
     Tile,
     TileKernel,
     operands,
@@ -60,7 +63,28 @@ def lower_loops(
                 nest.sums = vector_sums(nest)
                 nest.aside = sums_aside(nest, arrays)
     made.zeroed = _zeroed(made, inline)
+    made.fresh = _fresh(made)
     return made
+
+
+def _fresh(made: LoopKernel) -> frozenset[Tile]:
+    """The accumulators of which a product writes all, padding too, in every block.
+
+    Only one statement joins into an accumulator.
+    """
+    found = set()
+    for nest in made.body.nests:
+        p = nest.product
+        if p is None or p.statement.into is None:
+            continue
+        array = made.kept[p.statement.out]
+        if not array.axes:
+            continue
+        written = p.vector.block if p.inner else -(-p.vector.block // p.lanes) * p.lanes
+        last = array.axes[-1].block if p.inner else written
+        if array.extents[-1] == last:
+            found.add(p.statement.out)
+    return frozenset(found)
 
 
 def _zeroed(made: LoopKernel, inline: Mapping[Tile, Statement]) -> frozenset[Tile]:
@@ -105,8 +129,9 @@ class _Blocking:
     def _plan(self, s: Contract, placed: list[Nest]) -> Product | None:
         lanes = self.made.vector_bytes // max(s.out.dtype.itemsize, 1)
         product = plan_product(
-            s, lanes, self.accumulators, self._stride, self._out_stride, self._packable
-        )
+            s, lanes, self.accumulators, self._stride, self._out_stride, self._packable,
+            self._read_along(s.out),
+        )  # fmt: skip
         if product is None:
             return None
         if s.into is not None:
@@ -122,6 +147,18 @@ class _Blocking:
             product, left=sides["left"], right=sides["right"], padded=padded,
             prefetched=product.rows is not None and self._far_apart(sides["right"]),
         )  # fmt: skip
+
+    def _read_along(self, accumulator: Tile) -> Axis | None:
+        """The axis that runs fastest in what the epilogue writes from an accumulator."""
+        if accumulator not in self.made.kept or len(accumulator.axes) < 2:
+            return None
+        epilogue = self.made.epilogue
+        for nest in epilogue.nests:
+            read = {x for s in nest.statements for x in accesses(s, epilogue.inline)}
+            for s in nest.statements:
+                if accumulator in read and isinstance(s, Store) and s.axes == accumulator.axes:
+                    return next((a for a in s.axes if stride_along(a, s.address) == 1), None)
+        return None
 
     def _far_apart(self, tile: Tile) -> bool:
         """Whether rows lie so far apart in memory, or in no order, that the processor does not

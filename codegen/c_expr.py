@@ -10,6 +10,7 @@ from graphir.dtypes import DType, bfloat16
 from graphir.sizes import Size
 
 from .loops import Array
+from .spelling import spell_c
 from .tile import Address, Axis, AxisRole, Fill, Load, Map, Position, SizeOf, Statement, Term, Tile
 
 
@@ -67,8 +68,10 @@ class Expressions:
                 return f"((int64_t){size_text(size)})"
             case Position():
                 return tile.axes[0].name
-            case Map(args=(x,)):
+            case Map(op="copy", args=(x,)):
                 return self.value(x)
+            case Map(op=op, args=args):
+                return spell_c(op, tile.dtype, args[-1].dtype, *map(self.value, args))
             case Load(address=address):
                 return self.read(address, tile.dtype)
             case _:

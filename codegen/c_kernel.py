@@ -9,6 +9,7 @@ from .c_expr import Expressions, extent, literal, local, size_text
 from .c_product import ProductPrinter, Writer
 from .c_vector import vector_name
 from .loops import LoopKernel, Nest, Part, Transposition
+from .products import Product
 from .program import BATCH, ROWS, Program
 from .spelling import C_TYPES, bare, spell_c
 from .tile import Accumulator, Axis, Contract, Load, Map, Reduce, Statement, Store, Tile
@@ -96,6 +97,11 @@ class KernelPrinter(Writer):
         self._declare_arrays(self.loops.preamble)
         self._part(self.loops.preamble)
         self._declare_arrays(self.loops.body)
+        fresh = [acc for acc in kernel.accumulators if acc.tile in self.loops.fresh]
+        if fresh:
+            with self.block("if (begin >= end)"):
+                for acc in fresh:
+                    self._clear(acc)
         i = stream.name
         with self.block(f"for (int64_t {i}0 = begin; {i}0 < end; {i}0 += {stream.block})"):
             self.line(
@@ -167,10 +173,14 @@ class KernelPrinter(Writer):
     def _clear_function(self) -> None:
         with self.block(f"static void {self.kernel.name}_clear(char *kept)"):
             for acc in self.kernel.accumulators:
-                count = self.arrays[acc.tile].elements
-                with self.block(f"for (int64_t e = 0; e < {count}; e++)"):
-                    value = literal(acc.identity, acc.tile.dtype)
-                    self.line(f"({self._kept_pointer(acc)})[e] = {value};")
+                if acc.tile not in self.loops.fresh:
+                    self._clear(acc)
+
+    def _clear(self, acc: Accumulator) -> None:
+        count = self.arrays[acc.tile].elements
+        with self.block(f"for (int64_t e = 0; e < {count}; e++)"):
+            value = literal(acc.identity, acc.tile.dtype)
+            self.line(f"({self._kept_pointer(acc)})[e] = {value};")
 
     def _join_function(self) -> None:
         """`kept = a op b`; `kept` may be `a`."""
@@ -192,11 +202,18 @@ class KernelPrinter(Writer):
         self.expr.inline.update(part.inline)
         for nest in part.nests:
             if nest.product is not None:
-                ProductPrinter(nest.product, self.expr, self).run()
+                ProductPrinter(nest.product, self.expr, self, self._again(nest.product)).run()
             elif nest.transposition is not None:
                 self._transpose(nest, nest.transposition)
             else:
                 self._nest(nest)
+
+    def _again(self, product: Product) -> str:
+        """When a product adds to its accumulator: always, or in all blocks but the first."""
+        stream = self.kernel.stream
+        if stream is None or product.statement.out not in self.loops.fresh:
+            return ""
+        return f"{stream.name}0 != begin"
 
     def _transpose(self, nest: Nest, t: Transposition) -> None:
         """A copy by squares, then element by element what they leave."""
@@ -361,8 +378,10 @@ class KernelPrinter(Writer):
         value = self.expr.value
         match s:
             case Map(out=out, op=op, args=args):
-                text = spell_c(op, out.dtype, args[-1].dtype, *(value(a) for a in args))
-                self._assign(out, bare(text))
+                operands = [value(a) for a in args]
+                if op == "where":
+                    operands[1:] = self._read_anyway(out, args[1:], operands[1:])
+                self._assign(out, bare(spell_c(op, out.dtype, args[-1].dtype, *operands)))
             case Load(out=out, address=address):
                 self._assign(out, self.expr.read(address, out.dtype))
             case Store(value=stored, address=address):
@@ -373,6 +392,16 @@ class KernelPrinter(Writer):
                 self._join(self._target(s, nest, running), out, op, value(source))
             case Contract(out=out, a=a, b=b):
                 self._join(self._target(s, nest, running), out, "add", f"{value(a)} * {value(b)}")
+
+    def _read_anyway(self, out: Tile, tiles: Sequence[Tile], texts: Sequence[str]) -> list[str]:
+        """Variables for what is read from memory: a loop that reads under a condition is not made
+        into vectors."""
+        found = list(texts)
+        for k, (tile, text) in enumerate(zip(tiles, texts, strict=True)):
+            if "[" in text:
+                found[k] = f"{out.name}_{k}"
+                self.line(f"const {C_TYPES[tile.dtype.name]} {found[k]} = {text};")
+        return found
 
     def _assign(self, out: Tile, text: str) -> None:
         if out not in self.arrays:

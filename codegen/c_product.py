@@ -66,10 +66,15 @@ class Writer:
 
 
 class ProductPrinter:
-    """Prints one product."""
+    """Prints one product.
 
-    def __init__(self, product: Product, expr: Expressions, out: Writer) -> None:
+    Args:
+        again: the condition under which its accumulator holds something to add to; "" for always.
+    """
+
+    def __init__(self, product: Product, expr: Expressions, out: Writer, again: str = "") -> None:
         self.p, self.expr, self.out = product, expr, out
+        self.again = again
         self.type = vector_name(product.statement.out.dtype, product.lanes)
         self.last_row: str | None = None
         self.scalar = C_TYPES[product.statement.out.dtype.name]
@@ -181,6 +186,9 @@ class ProductPrinter:
         with out.block(""):
             out.line(f"{self.type} sums[{chains}][{rows}][{span.count}] = {{0}};")
             self._summed(0, chains, lambda chain: self._outer_step(chain, base, rows, span))
+            if self.again:
+                with out.block(f"if ({self.again})"):
+                    self._each(rows, span.count, lambda: self._outer_add(base, span))
             self._each(rows, span.count, lambda: self._outer_store(base, rows, span, chains))
 
     def _summed(self, depth: int, chains: int, body: Callable[[str], None]) -> None:
@@ -230,19 +238,28 @@ class ProductPrinter:
                 f"sums[{chain}][u][q] += left * right[q];"
             )
 
-    def _outer_store(self, base: str, rows: int, span: _Span, chains: int) -> None:
+    def _outer_place(self, base: str, span: _Span) -> str:
+        """Where the vector of results of row u, column q lies."""
         out, p = self.out, self.p
-        result = p.statement.out
         if p.rows is not None:
             out.position(p.rows, f"{base} + u")
         out.position(p.vector, f"{span.base} + {p.lanes} * q")
+        return f"&{self.expr.place(p.statement.out)}"
+
+    def _outer_add(self, base: str, span: _Span) -> None:
+        """Take up what the blocks before this one summed, all vectors under one condition."""
+        place = self._outer_place(base, span)
+        self.out.line(f"sums[0][u][q] += {self.type}_load({place});")
+
+    def _outer_store(self, base: str, rows: int, span: _Span, chains: int) -> None:
+        out, p = self.out, self.p
+        place = self._outer_place(base, span)
         out.line(f"{self.type} sum = sums[0][u][q];")
         for chain in range(1, chains):
             out.line(f"sum += sums[{chain}][u][q];")
         if span.ragged:
             out.line(f"if (q == {span.count - 1}) sum = {self.type}_keep(sum, {span.ragged});")
-        place = f"&{self.expr.place(result)}"
-        if p.statement.into is not None:
+        if p.statement.into is not None and not self.again:
             out.line(f"sum += {self.type}_load({place});")
         out.line(f"{self.type}_store({place}, sum);")
 
@@ -378,5 +395,10 @@ class ProductPrinter:
             out.position(p.rows, f"{base} + u")
         if p.columns is not None:
             out.position(p.columns, f"{column} + q")
-        sign = "+=" if p.statement.into is not None else "="
-        out.line(f"{self.expr.place(p.statement.out)} {sign} {self.type}_sum(sums[u][q]);")
+        place, joins = self.expr.place(p.statement.out), p.statement.into is not None
+        if joins and self.again:
+            out.line(f"{self.scalar} sum = {self.type}_sum(sums[u][q]);")
+            out.line(f"if ({self.again}) sum += {place};")
+            out.line(f"{place} = sum;")
+        else:
+            out.line(f"{place} {'+=' if joins else '='} {self.type}_sum(sums[u][q]);")

@@ -32,6 +32,9 @@ from .tile import (
 _LANES = 16  # elements of a vector register, for weighing loop orders
 VECTOR_JOINS = ("add", "maximum", "minimum")  # what whole vectors are joined by
 _LEAST_SUMMED, _MOST_SUMMED = 8, 1024  # terms of a sum by vectors
+# Rather computed where it is read than kept: an array of truth values beside wider ones would make
+# loops run by as many elements as bytes fill a vector.
+_RECOMPUTED = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 _ON_STACK = 1 << 14  # elements; larger arrays come from the call's memory
 
 
@@ -131,6 +134,7 @@ class LoopKernel:
     Attributes:
         kept: the accumulators' arrays.
         zeroed: arrays whose padding must hold zeros.
+        fresh: accumulators that a thread's first block sets, so that they need no clearing.
         wanted: for each buffer that a product reads by vectors the orders of its dimensions,
             slowest first, in which it would be read without a copy.
     """
@@ -143,6 +147,7 @@ class LoopKernel:
     vector_bytes: int
     wanted: dict[str, set[tuple[int, ...]]] = field(default_factory=dict)
     zeroed: frozenset[Tile] = frozenset()
+    fresh: frozenset[Tile] = frozenset()
 
     def arrays(self) -> dict[Tile, Array]:
         """All arrays by tile."""
@@ -207,6 +212,8 @@ class _Builder:
                     self.inline[s.out] = s
                 case Fill() | SizeOf() | Position() | Map(op="copy"):
                     self.inline[s.out] = s
+                case Map(op=op, args=args) if op in _RECOMPUTED and all(map(self._at_hand, args)):
+                    self.inline[s.out] = s
                 case Mask(out=out, source=source):
                     # Loops have exact bounds: there is nothing beyond an axis' end.
                     self.inline[out] = Map(out, "copy", (source,))
@@ -216,6 +223,15 @@ class _Builder:
         part = Part(self.nests, {}, inline)
         part.arrays = self._arrays(escaping)
         return part
+
+    def _at_hand(self, tile: Tile) -> bool:
+        """Whether a value is a constant, a position or one read from memory."""
+        source = self.inline.get(tile)
+        if isinstance(source, Load):
+            return all(t.at is None and t.length is None for t in source.address.terms)
+        if isinstance(source, Map) and source.op == "copy":
+            return self._at_hand(source.args[0])
+        return isinstance(source, (Fill, SizeOf, Position))
 
     def _overwritten_loads(self, statements: Sequence[Statement]) -> set[Statement]:
         """Loads from buffers that this section also writes: they are read before the stores.

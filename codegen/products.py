@@ -11,12 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from .tile import Axis, AxisRole, Contract, Load, Map, Statement, Term, Tile
 
 REGISTERS = 32
 _SHORT_ROW = 1  # vector: with longer rows, sixteen of them would be sixteen streams of memory
 _ADD_UP = 9  # operations that add up the lanes of a vector
+# An element that is later read across the lanes in which it was summed takes so many cycles, once
+# in a step; a step is weighed as one of so many rows.
+_ACROSS, _ROWS_OF_A_STEP = 1.0, 64
 
 # The stride of a tile along an axis, where it lies in memory or an array; None where it does not.
 Strides = Callable[[Tile, Axis], "int | None"]
@@ -122,6 +126,7 @@ def plan_product(
     stride: Strides,
     out_stride: Strides,
     packable: Callable[[Tile], bool],
+    read_along: Axis | None = None,
 ) -> Product | None:
     """The cheapest form of `s`; None where no form fits (odd strides, integers).
 
@@ -131,13 +136,22 @@ def plan_product(
         stride: of an operand along an axis.
         out_stride: of the result; None where its layout is still free.
         packable: whether an operand may be copied to an array with another layout.
+        read_along: the axis along which the result is read in order; None where any will do.
     """
     if not s.out.dtype.is_float or s.out.dtype.itemsize < 4:
         return None
     candidates = [
         p for p in _candidates(s, lanes, accumulators) if _fits(p, stride, out_stride, packable)
     ]
-    return min(candidates, key=_cost, default=None)
+
+    def cost(p: Product) -> float:
+        if read_along is None or p.out_order[-1] is read_along:
+            return _cost(p)
+        rows = prod(a.block for a in s.axes if a.role is AxisRole.STREAM)
+        steps = max(1.0, rows / _ROWS_OF_A_STEP)
+        return _cost(p) + _ACROSS * steps * prod(a.block for a in s.out.axes)
+
+    return min(candidates, key=cost, default=None)
 
 
 def _fits(p: Product, stride: Strides, out: Strides, packable: Callable[[Tile], bool]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,3 +50,19 @@ def test_gradients_over_many_rows_are_as_good() -> None:
     exact = torch.func.grad(loss, (0, 1))(w.double(), b.double(), x.double(), y.double())
     for g, e in zip(got, exact, strict=True):
         assert ((g.double() - e).abs() <= 8e-6 * e.abs()).all()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_threads_without_rows_add_nothing(threads: int) -> None:
+    """A thread's first block sets the sums of products; where it has no block, they are zero."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((3, 20)), rng.standard_normal((3, 18))
+
+    def loss(w: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return ((x @ w - y) ** 2).sum()
+
+    w = rng.standard_normal((20, 18))
+    step = graphir.compile(graphir.grad(loss), backend="c", threads=threads)
+    for rows in (3, 1):
+        got = step(w, x[:rows], y[:rows])
+        np.testing.assert_allclose(got, 2 * x[:rows].T @ (x[:rows] @ w - y[:rows]), atol=1e-12)

@@ -3,8 +3,8 @@ carry a computation in the declared types from it.
 
 The bound is measured, not guessed: the graph is evaluated again and again in float64, each time
 with every result that rounds moved at random by SLACK units in the last place of its declared
-type, and infinite where that type cannot hold it. Where an ill-conditioned graph blows such errors up, the bound grows as it does, and only
-there.
+type, and infinite where that type cannot hold it. Where an ill-conditioned graph blows such errors
+up, the bound grows as it does, and only there.
 """
 
 from __future__ import annotations

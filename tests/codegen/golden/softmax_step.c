@@ -462,7 +462,8 @@ static void softmax_step_0_pass(PARAMETERS) {
             #pragma omp simd
             for (int64_t i_ = 0; i_ < m_i; i_++) {
                 const int64_t i = i0 + i_;
-                t41[j * 256 + i_] = t21[j * 256 + i_] ? t39[i_] : 0.0f;
+                const float t41_0 = t39[i_];
+                t41[j * 256 + i_] = t21[j * 256 + i_] ? t41_0 : 0.0f;
                 const float t42 = -t41[j * 256 + i_];
                 t43[i_] += t42;
             }
