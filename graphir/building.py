@@ -26,8 +26,9 @@ from .errors import DTypeError, GraphirError, ShapeError
 from .evaluate import arguments_of
 from .graph import Graph, Node
 from .sizes import Dim, Size, format_shape
+from .symbolic import require_equal
 from .tracer import tracer_type
-from .value import Value, cast, require_equal
+from .value import Value, cast
 
 # Two sizes that are named must not look equal, nor like a size that is a number.
 _FIRST_HINT = 7919

@@ -18,9 +18,10 @@ from .frontend.torch_autograd import call_tracked, is_tracked, refuse_arrays
 from .frontend.torch_names import is_tensor
 from .graph import Graph
 from .sizes import format_shape
+from .symbolic import require_equal
 from .tracing import Trace, trace
 from .trees import NAMESPACE, argument_names, flatten, placed, unflatten
-from .value import Value, cast, require_equal
+from .value import Value, cast
 
 ArgNums = int | tuple[int, ...]
 

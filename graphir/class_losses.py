@@ -12,7 +12,8 @@ from .layout import reshape
 from .losses import reduced
 from .selection import promise_range, require_integers, select
 from .sizes import Shape, format_shape
-from .value import Value, binary, lift_all, reduce, require_equal
+from .symbolic import require_equal
+from .value import Value, binary, lift_all, reduce
 
 # torch's default.
 DEFAULT_IGNORED = -100

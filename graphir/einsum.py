@@ -12,7 +12,8 @@ from .errors import ShapeError
 from .layout import axis_of, permute, reshape
 from .matrices import diagonal
 from .sizes import Size
-from .value import Value, cast, contract, lift_all, require_equal
+from .symbolic import require_equal
+from .value import Value, cast, contract, lift_all
 
 
 def einsum(spec: str, *operands: Any) -> Value:

@@ -21,7 +21,8 @@ from .graph import Graph, Node
 from .layout import broadcast_to, reshape
 from .selection import iota
 from .sizes import Dim, Shape, Size, format_shape, numel
-from .value import Value, broadcast_shapes, cast
+from .symbolic import broadcast_shapes
+from .value import Value, cast
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from .layout import unsqueeze
 from .reductions import vector_norm
 from .selection import require_integers
 from .sizes import format_shape
-from .value import Value, binary, lift_all, reduce, unary, unwrap_size
+from .symbolic import unwrap_size
+from .value import Value, binary, lift_all, reduce, unary
 
 
 def _last_axes(name: str, x: Value, normalized_shape: Any) -> tuple[int, ...]:

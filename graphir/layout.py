@@ -8,17 +8,8 @@ from typing import Any
 from .dtypes import bool_
 from .errors import ShapeError
 from .sizes import Dim, Shape, Size, divide, evaluate, format_shape, numel
-from .value import (
-    NeedsNumber,
-    SymbolicSize,
-    Value,
-    broadcast_shapes,
-    cast,
-    lift_all,
-    require_equal,
-    result_dtype,
-    unwrap_size,
-)
+from .symbolic import NeedsNumber, SymbolicSize, broadcast_shapes, require_equal, unwrap_size
+from .value import Value, cast, lift_all, result_dtype
 from .value import broadcast_to as _stretch
 
 

@@ -12,16 +12,8 @@ from .composites import sum as total
 from .errors import ShapeError
 from .layout import reshape
 from .sizes import format_shape
-from .value import (
-    NeedsNumber,
-    Value,
-    broadcast_shapes,
-    float_value,
-    lift_all,
-    reduce,
-    require_equal,
-    unary,
-)
+from .symbolic import NeedsNumber, broadcast_shapes, require_equal
+from .value import Value, float_value, lift_all, reduce, unary
 
 
 def reduced(name: str, loss: Value, reduction: str) -> Value:

@@ -15,8 +15,9 @@ from .layout import move_axis
 from .random import Examples, examples
 from .selection import iota
 from .sizes import Size
+from .symbolic import require_equal
 from .trees import NAMESPACE, argument_names, flatten, placed, unflatten
-from .value import Value, require_equal
+from .value import Value
 
 
 def vmap(

@@ -10,7 +10,8 @@ from .in_place import Step
 from .layout import axis_of, permute, reshape
 from .selection import iota
 from .sizes import Dim, Size
-from .value import NeedsNumber, Value, cast, reduce
+from .symbolic import NeedsNumber
+from .value import Value, cast, reduce
 
 
 def _matrices(what: str, x: Value) -> None:

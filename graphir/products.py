@@ -9,7 +9,8 @@ from .dtypes import bool_, int64
 from .errors import ShapeError
 from .layout import reshape
 from .sizes import Shape, Size, format_shape
-from .value import Value, binary, cast, contract, lift_all, require_equal
+from .symbolic import require_equal
+from .value import Value, binary, cast, contract, lift_all
 
 
 def matmul(input: Any, other: Any) -> Value:

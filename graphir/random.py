@@ -26,7 +26,8 @@ from .evaluate import evaluate
 from .graph import Graph, Node
 from .selection import iota
 from .sizes import Dim, Shape, Size, numel
-from .value import SymbolicSize, Value, binary, cast, unary, unwrap_size
+from .symbolic import SymbolicSize, unwrap_size
+from .value import Value, binary, cast, unary
 
 
 @dataclass

@@ -12,14 +12,8 @@ from .errors import ShapeError
 from .layout import axis_of, broadcast_to, concatenate, flatten, permute, reshape, unsqueeze
 from .selection import gather, iota, one_hot_mask, require_integers
 from .sizes import Dim, Size, numel
-from .value import (
-    NeedsNumber,
-    Value,
-    broadcast_shapes,
-    cast,
-    normalise_axes,
-    unwrap_size,
-)
+from .symbolic import NeedsNumber, broadcast_shapes, unwrap_size
+from .value import Value, cast, normalise_axes
 
 
 def known_size(what: str, x: Value, axis: int) -> int:

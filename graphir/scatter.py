@@ -15,7 +15,8 @@ from .layout import axis_of, move_axis, reshape, unsqueeze
 from .ops.elementwise import full_like
 from .selection import iota, one_hot_mask, promise_range, require_integers
 from .sizes import format_shape
-from .value import Value, cast, reduce, require_equal
+from .symbolic import require_equal
+from .value import Value, cast, reduce
 
 
 def masked(x: Value, mask: Value, new: Any, axis: int = 0) -> Value:

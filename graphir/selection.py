@@ -9,7 +9,8 @@ from .graph import IndexRange
 from .layout import axis_of, move_axis, reshape, unsqueeze
 from .ops.elementwise import full_like, zeros_like
 from .sizes import Size, format_shape
-from .value import Value, binary, cast, reduce, require_equal
+from .symbolic import require_equal
+from .value import Value, binary, cast, reduce
 
 
 def iota(like: Value, size: Size) -> Value:

@@ -16,7 +16,8 @@ from .frontend import names, numpy_names, torch_names
 from .graph import Graph, Node
 from .in_place import Memory, Place, Step, prepared, step_of
 from .indexing import getitem
-from .value import NeedsNumber, Value
+from .symbolic import NeedsNumber
+from .value import Value
 
 Method: TypeAlias = Callable[..., Any]
 

@@ -13,9 +13,10 @@ from .errors import DTypeError, GraphirError, ShapeError, TraceError, Unsupporte
 from .frontend.torch_names import is_tensor
 from .graph import Graph, Node
 from .sizes import Dim, Shape, Size
+from .symbolic import NeedsNumber, SymbolicSize
 from .tracer import Tracer, is_array, tracer_type
 from .trees import argument_names, flatten, placed, unflatten
-from .value import NeedsNumber, SymbolicSize, Value
+from .value import Value
 
 Kind: TypeAlias = Literal["array", "number"]
 # None: the leading axis of every array after the first argument. Else argument names, or a
