@@ -153,6 +153,10 @@ class TritonModule:
     lines: tuple[Node | None, ...] = ()
 
 
+DONE = "done"
+"""The buffer of one int64 that holds, on the device, the steps done before a launch: a CUDA graph
+of one step can be put on the stream again and again."""
+
 C_ENTRY = "graphir_run"
 """The C entry: `int graphir_run(void **buffers, const int64_t *sizes, int64_t first,
 int64_t last, int32_t threads)`; 0 where it succeeded, 1 where memory ran out, 2 where a thread

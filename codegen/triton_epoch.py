@@ -9,17 +9,9 @@ from .epoch import elements
 from .epoch_choice import EpochChoice, Way
 from .program import BATCH, PROGRAMS, ROWS, Buffer, Launch, Role, TritonModule
 from .tile import Accumulator, Axis, AxisRole, Store
-from .triton_text import (
-    KernelPrinter,
-    flat,
-    join_texts,
-    literal,
-    part_place,
-    range_text,
-    reduced,
-    size_text,
-    spread,
-)
+from .triton_expr import flat, literal, part_place, range_text, reduced, size_text, spread
+from .triton_kernel import KernelPrinter
+from .triton_text import join_texts
 from .uses import power_of_two
 
 _STAGES = 3  # the permutation's entries are fetched two steps ahead, their rows one

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphir.codegen.epoch_choice import Way
-from graphir.codegen.program import Launch, Program, TritonModule
-from graphir.codegen.triton_text import DONE
+from graphir.codegen.program import DONE, Launch, Program, TritonModule
 from graphir.dtypes import DType
 from graphir.errors import BackendError
 from graphir.sizes import evaluate_shape
