@@ -17,7 +17,8 @@ from graphir.trees import argument_names, unflatten
 from .arrays import is_tensor, leaf_names
 
 if TYPE_CHECKING:
-    from .compiled import Compiled, Entry
+    from .compiled import Compiled
+    from .entry import Entry
 
 Run = Callable[[list[Any]], Any]
 

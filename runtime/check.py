@@ -20,7 +20,7 @@ from graphir.graph import Graph, Node
 from graphir.rewrite import copy_graph
 
 if TYPE_CHECKING:
-    from .compiled import Entry
+    from .entry import Entry
 
 Arrays = np.ndarray[Any, Any]
 _RELATIVE = {"float16": 2e-2, "bfloat16": 2e-1, "float32": 1e-4, "float64": 1e-9}

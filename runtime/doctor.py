@@ -66,7 +66,7 @@ def _c() -> Finding:
     """The whole way: trace, schedule, print, build, call."""
     import numpy as np
 
-    from .compiled import compile_entry
+    from .entry import compile_entry
 
     x = np.arange(3, dtype=np.float32)
     entry = compile_entry(lambda x: (x * x).sum(), (x,), name="doctor", backend="c")

@@ -21,7 +21,7 @@ from graphir.value import Value
 
 from .arrays import leaves_of
 from .backends import Build
-from .compiled import Entry
+from .entry import Entry
 from .optim import Optimizer
 
 _MOST_STEPS = 32

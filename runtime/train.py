@@ -25,8 +25,8 @@ from .arrays import (
     to_user,
 )
 from .backends import Build, check_options, choose, device_of
-from .compiled import Entry, compile_entry
 from .debug import timed
+from .entry import Entry, compile_entry
 from .epochs import Epochs
 from .history import History, TrainResult
 from .optim import Clipped, Optimizer

@@ -46,7 +46,7 @@ def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("it was measured again")
 
     monkeypatch.setattr("graphir.runtime.train.shortest_step", measured)
-    monkeypatch.setattr("graphir.runtime.compiled.shortest_step", measured)
+    monkeypatch.setattr("graphir.runtime.entry.shortest_step", measured)
 
 
 def test_a_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import torch
 from graphir.codegen.machine import GPU
 from graphir.codegen.program import Launch
 from graphir.dtypes import DType
-from graphir.runtime import backend_triton, backends, compiled, fitting, train
+from graphir.runtime import backend_triton, backends, entry, fitting, train
 from graphir.runtime.backend_interpret import shared_interpreter
 
 Work = Callable[[], object]
@@ -152,7 +152,7 @@ def install(patch: pytest.MonkeyPatch) -> list[FakeCuda]:
 
     patch.setattr(backend_triton, "Cuda", fake)
     patch.setattr(train, "device_of", device)
-    patch.setattr(compiled, "device_of", device)
+    patch.setattr(entry, "device_of", device)
     patch.setattr("graphir.runtime.devices.machine_of", lambda device: GPU)
     # What a compiler says of the kernels is tested elsewhere.
     patch.setattr(fitting, "fitted_program", lambda planned, chip: planned({}))
