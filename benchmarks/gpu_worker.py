@@ -18,7 +18,9 @@ import numpy as np
 from .floors import measure
 from .gpu_aims import AIMS, Aim
 from .measure import Result, exact, race, ready
-from .peers import Make, contestants, tensors
+from .peer_torch import tensors
+from .peers import contestants
+from .runner import Make
 from .workloads import BY_NAME, Workload
 
 # Seconds that the first step of a contestant takes about, until it was seen.

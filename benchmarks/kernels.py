@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .peers import tensors, torch_ops
+from .peer_torch import tensors, torch_ops
 from .workloads import BY_NAME, WORKLOADS, Workload
 
 RESULTS = Path(__file__).with_name("results")

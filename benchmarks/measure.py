@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .numpy_steps import gradients
-from .peers import Make, Runner, descend
+from .runner import Make, Runner, descend
 from .workloads import Array, Data, Params, Workload
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .peers import descend
+from .runner import descend
 from .workloads import Array, Data, Ops, Params, Workload
 
 

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import gpu, gpu_report, gpu_worker
 from benchmarks.gpu_needs import Needs, look, needed
 from benchmarks.measure import check, exact
-from benchmarks.peers import GraphirSteps, GraphirTuned
+from benchmarks.peer_graphir import GraphirSteps, GraphirTuned
 from benchmarks.workloads import BY_NAME
 
 

@@ -11,7 +11,7 @@ import torch
 
 import graphir
 from benchmarks.kernels import step_build
-from benchmarks.peers import tensors, torch_ops
+from benchmarks.peer_torch import tensors, torch_ops
 from benchmarks.workloads import BY_NAME, Workload
 from graphir.codegen.epoch import make_epoch, reblocked
 from graphir.codegen.epoch_choice import EpochChoice, Way, choose_epoch, launch_each

@@ -18,7 +18,7 @@ import torch
 
 import graphir
 from benchmarks.kernels import step_build
-from benchmarks.peers import tensors, torch_ops
+from benchmarks.peer_torch import tensors, torch_ops
 from benchmarks.workloads import BY_NAME, Workload
 from graphir.runtime.backend_interpret import InterpretBackend
 
