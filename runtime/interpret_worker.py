@@ -1,17 +1,15 @@
 """The process in which Triton's interpreter runs; `interpret` starts it and talks to it.
 
 Run as `python -P interpret_worker.py SOCKET_FD DATA_FILE CRASH_FILE` with TRITON_INTERPRET=1. It
-ends when the socket does. Where the interpreter of Triton falls short of the compiler (libdevice,
-bfloat16 products, typed scalars), it is completed here.
+ends when the socket does. What the interpreter lacks beside the compiler, `interpret_language`
+adds.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import faulthandler
 import importlib.util
 import json
-import math
 import os
 import socket
 import sys
@@ -24,8 +22,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 POINTEES = {
@@ -45,150 +41,21 @@ SCALARS = {
 }
 
 
-def _each(function: Callable[[float], float]) -> Callable[..., NDArray[Any]]:
-    """A function of Python floats, applied to each element in double precision."""
-    return np.vectorize(function, otypes=[np.float64])
-
-
-def _lgamma(x: float) -> float:
-    if x <= 0 and x == math.floor(x):
-        return math.inf
-    return math.lgamma(x)
-
-
-def _round(x: NDArray[Any]) -> NDArray[Any]:
-    """Round halves away from zero, as C does."""
-    whole: NDArray[Any] = np.trunc(x)
-    return np.where(np.abs(x - whole) >= 0.5, whole + np.copysign(1, x), whole)
-
-
-def libdevice_functions() -> dict[str, Callable[..., NDArray[Any]]]:
-    """NumPy's (or Python's) equivalents of the libdevice functions that kernels use."""
-    same = "exp exp2 log log2 log10 log1p expm1 sqrt sin cos tan sinh cosh tanh floor ceil trunc"
-    same += " rint cbrt abs isnan isinf signbit hypot copysign fmod nextafter"
-    functions: dict[str, Callable[..., NDArray[Any]]] = {
-        name: getattr(np, name) for name in same.split()
-    }
-    inverse = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"}
-    inverse |= {"asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh"}
-    functions |= {name: getattr(np, theirs) for name, theirs in inverse.items()}
-    return functions | {
-        "pow": np.power,
-        "rsqrt": lambda x: 1 / np.sqrt(x),
-        "nearbyint": np.rint,
-        "round": _round,
-        "finitef": np.isfinite,
-        "isfinited": np.isfinite,
-        "erf": _each(math.erf),
-        "erfc": _each(math.erfc),
-        "lgamma": _each(_lgamma),
-    }
-
-
 class Worker:
     """Triton, completed, and the kernels it has loaded.
 
     Args:
-        doors: the module `triton_module`, loaded from the file beside this one.
+        doors, language: the modules `triton_module` and `interpret_language`, loaded from the
+            files beside this one.
     """
 
-    def __init__(self, doors: Any) -> None:
+    def __init__(self, doors: Any, language: Any) -> None:
         self.load_kernel = doors.load_kernel
         self.tl = doors.triton_module("triton.language")
         self.interpreter = doors.triton_module("triton.runtime.interpreter")
         self.normalize = doors.triton_module("triton.runtime.jit")._normalize_ty
-        self.libdevice = doors.triton_module("triton.language.extra.libdevice")
-        for name, function in libdevice_functions().items():
-            setattr(self.libdevice, name, self._elementwise(function))
-        self._complete_dot()
-        self._complete_index()
-        self._complete_splat()
-        self._complete_bfloat16()
-
-    def _elementwise(self, function: Callable[..., NDArray[Any]]) -> Callable[..., Any]:
-        """A libdevice function on the interpreter's tensors, which are NumPy arrays inside."""
-        core, interpreter = self.tl.core, self.interpreter
-        semantic = interpreter.interpreter_semantic
-
-        def call(*operands: Any, **_: Any) -> Any:
-            tensors = [semantic.to_tensor(operand) for operand in operands]
-            if len(tensors) == 2:
-                tensors = core.binary_op_type_legalization(*tensors, semantic)
-            scalar = tensors[0].type.scalar
-            data = np.asarray(function(*(tensor.handle.data for tensor in tensors)))
-            scalar, dtype = (core.int1, bool) if data.dtype == bool else (scalar, None)
-            data = data.astype(dtype or tensors[0].handle.data.dtype)
-            kind = tensors[0].type
-            kind = core.block_type(scalar, list(data.shape)) if kind.is_block() else scalar
-            return core.tensor(interpreter.TensorHandle(data, scalar), kind)
-
-        return call
-
-    def _complete_dot(self) -> None:
-        """Take bfloat16 operands as the numbers they stand for, and every precision's name."""
-        tl, interpreter = self.tl, self.interpreter
-        builder = interpreter.interpreter_builder
-        names = ("ieee", "tf32", "tf32x3", "bf16x3", "bf16x6")
-        builder.options = dataclasses.replace(builder.options, allowed_dot_input_precisions=names)
-        dot = builder.create_dot
-
-        def widened(handle: Any) -> Any:
-            if handle.dtype.scalar != tl.bfloat16:
-                return handle
-            bits = handle.data.astype(np.uint32) << 16
-            return interpreter.TensorHandle(bits.view(np.float32), tl.float32)
-
-        def create_dot(a: Any, b: Any, *others: Any) -> Any:
-            return dot(widened(a), widened(b), *others)
-
-        builder.create_dot = create_dot
-
-    def _complete_index(self) -> None:
-        """Let a scalar bound a `range`: Triton 3.6 asks NumPy for what its 2.4 refuses."""
-        patch = self.interpreter._patch_lang_tensor
-
-        def patched(tensor: Any, *scope: Any) -> None:
-            patch(tensor, *scope)
-            tensor.__index__ = lambda self: int(self.handle.data.item())
-
-        self.interpreter._patch_lang_tensor = patched
-
-    def _complete_splat(self) -> None:
-        """Let a comparison of scalars be spread: the interpreter gives it its operands' type."""
-        interpreter = self.interpreter
-
-        def create_splat(kind: Any, handle: Any) -> Any:
-            data = np.full(kind.shape, handle.data.reshape(-1)[0], handle.data.dtype)
-            return interpreter.TensorHandle(data, handle.dtype.scalar)
-
-        interpreter.interpreter_builder.create_splat = create_splat
-
-    def _complete_bfloat16(self) -> None:
-        """Round to the nearest bfloat16, halves to even, where the interpreter cuts bits off."""
-        tl, interpreter = self.tl, self.interpreter
-        builder = interpreter.interpreter_builder
-        cast = builder.cast_impl
-
-        def cast_impl(source: Any, kind: Any) -> Any:
-            before, after = source.dtype.scalar, kind.scalar
-            if before == after or tl.bfloat16 not in (before, after):
-                return cast(source, kind)
-            if before == tl.bfloat16:
-                wide = (source.data.astype(np.uint32) << 16).view(np.float32)
-                wider = interpreter.TensorHandle(wide, tl.float32)
-                return wider if after == tl.float32 else cast(wider, kind)
-            single = np.asarray(source.data, np.float32)
-            bits = single.view(np.uint32)
-            near = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-            near = np.where(np.isnan(single), np.uint16(0x7FC0), near)
-            return interpreter.TensorHandle(near, after)
-
-        def get_bf16(value: float) -> Any:
-            single = np.array([value], dtype=np.float32)
-            return cast_impl(interpreter.TensorHandle(single, tl.float32), tl.bfloat16)
-
-        builder.cast_impl = cast_impl
-        builder.get_bf16 = get_bf16
+        libdevice = doors.triton_module("triton.language.extra.libdevice")
+        language.complete(self.tl, self.interpreter, libdevice)
 
     def run(self, request: dict[str, Any], shared: NDArray[np.uint8]) -> None:
         """Run one kernel on the arrays in the shared file, as the request says."""
@@ -314,25 +181,31 @@ def describe(failure: BaseException) -> str:
     return "".join(lines).rstrip()
 
 
+def beside(name: str) -> Any:
+    """The module in the file of that name beside this one."""
+    file = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no {file}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def main(fd: int, data: Path, crash: Path) -> None:
     """Answer requests until the socket ends."""
     faulthandler.enable(crash.open("w"))
     # NumPy warns where a GPU silently wraps around or makes a NaN.
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
-    beside = Path(__file__).with_name("triton_module.py")
-    spec = importlib.util.spec_from_file_location("triton_module", beside)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"no {beside}")
-    doors = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(doors)
+    doors, language = beside("triton_module"), beside("interpret_language")
     worker: Worker | None = None
     with socket.socket(fileno=fd) as connection, connection.makefile("rw") as lines:
         for line in lines:
             request = json.loads(line)
             error = None
             try:
-                worker = worker or Worker(doors)
+                worker = worker or Worker(doors, language)
                 shape = (request["size"],)
                 worker.run(request, np.memmap(data, dtype=np.uint8, mode="r+", shape=shape))
             except Exception as failure:  # noqa: BLE001 - whatever a kernel raises is reported
