@@ -15,6 +15,9 @@ from graphir.graph import Graph, Node
 from graphir.opdef import Kind
 from graphir.sizes import Shape, Size
 
+# Ops whose tile is that of their operand, so that they take no statement, unless the edge is cut.
+ALIASES = frozenset({"broadcast", "permute", "reshape", "copy", "stop_gradient"})
+
 
 @dataclass
 class AxisMap:
@@ -44,6 +47,14 @@ class AxisMap:
     def reduced(self, node: Node) -> tuple[int, ...]:
         """The axes that `node` sums away."""
         return self.space(node)[node.ndim :]
+
+    def is_alias(self, node: Node) -> bool:
+        """Whether the tile of `node` is its operand's."""
+        return node.op in ALIASES and (node, 0) not in self.cuts
+
+    def is_repeat(self, node: Node) -> bool:
+        """Whether a node is nothing but another one, repeated along more axes."""
+        return node.op == "broadcast" and (node, 0) not in self.cuts
 
 
 class _Classes:

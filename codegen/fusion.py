@@ -17,7 +17,6 @@ from graphir.sizes import Dim
 from .axes import AxisMap
 from .bindings import Bindings
 from .levels import Section
-from .lower import ALIASES
 from .machine import Machine
 from .uses import Walk, held, makes_products, unheld
 from .views import view
@@ -117,7 +116,7 @@ class Fuser:
         # What costs nothing where it is read must still fit the kernel that writes it.
         walked = {walk.stream, *walk.grid}
         for node in self.left_over_reads(attempt, needed):
-            if node in attempt.stage and (node in self.stored or _repeats(node, self.axes)):
+            if node in attempt.stage and (node in self.stored or self.axes.is_repeat(node)):
                 reason = self._foreign(node, walked)
                 if reason is not None:
                     attempt.refused[node] = reason
@@ -142,7 +141,7 @@ class Fuser:
             if x not in attempt.stage:
                 return f"it needs %{x.id}, which a later kernel computes"
             stage = max(stage, attempt.stage[x], key=lambda s: s.value)
-        if _repeats(node, axes) and node not in attempt.asked:
+        if axes.is_repeat(node) and node not in attempt.asked:
             # What only repeats a value runs along whatever axis its reader has.
             attempt.stage[node] = stage
             return None
@@ -154,7 +153,7 @@ class Fuser:
         summed = axes.reduced(node)
         if any(a in walk.grid for a in summed):
             return "it sums over an axis that this kernel's programs share out"
-        alias = node.op in ALIASES and (node, 0) not in axes.cuts
+        alias = axes.is_alias(node)
         once = stage is Section.PREAMBLE or self._recomputed(node)
         if self.lacks(node, walk) and not alias and not once:
             return "it lacks an axis that this kernel's programs share out"
@@ -188,7 +187,7 @@ class Fuser:
 
     def _take_in(self, node: Node, attempt: Attempt, stage: Section) -> str | None:
         stream = attempt.walk.stream
-        if node.op in ALIASES and (node, 0) not in self.axes.cuts:
+        if self.axes.is_alias(node):
             attempt.stage[node] = stage
             return None
         own = self.axes.of[node]
@@ -226,7 +225,7 @@ class Fuser:
                     elif self._lacks_view(node):
                         wanted.add(x)
                     continue
-                while _repeats(x, self.axes):
+                while self.axes.is_repeat(x):
                     x = x.inputs[0]
                 if not self._recomputed(x):
                     wanted.add(x)
@@ -253,8 +252,3 @@ class Fuser:
                 return False
             stack += x.inputs
         return True
-
-
-def _repeats(node: Node, axes: AxisMap) -> bool:
-    """Whether a node is nothing but another one, repeated along more axes."""
-    return node.op == "broadcast" and (node, 0) not in axes.cuts

@@ -13,7 +13,7 @@ import numpy as np
 from graphir.graph import Node
 from graphir.opdef import OPS, Combiner, Kind
 
-from .axes import AxisMap
+from .axes import ALIASES, AxisMap
 from .blocks import Blocks
 from .kernel_builder import KernelBuilder
 from .levels import Place
@@ -36,8 +36,6 @@ from .tile import (
 )
 from .uses import Walk
 from .views import START, STEP, View, ViewDim, row_major, view
-
-ALIASES = frozenset({"broadcast", "permute", "reshape", "copy", "stop_gradient"})
 
 
 def combiner_of(node: Node) -> Combiner:
@@ -118,7 +116,7 @@ class Lowering:
         """Where `node` lies in memory, if it is read from there."""
         if node in self.computed and node not in self.stored:
             return None
-        if node not in self.stored and self._aliased(node):
+        if node not in self.stored and self.map.is_alias(node):
             return None
         return view(node, self.stored)
 
@@ -127,9 +125,6 @@ class Lowering:
         if place is not None:
             return self._load(node, place, self.map.of[node], at)
         return self._compute(node, at)
-
-    def _aliased(self, node: Node) -> bool:
-        return node.op in ALIASES and (node, 0) not in self.map.cuts
 
     def operand(self, node: Node, position: int, at: Place) -> Tile:
         """The tile that operand `position` of `node` is, along the axes that `node` sees."""
@@ -174,7 +169,7 @@ class Lowering:
     # -- computing --------------------------------------------------------------------------
 
     def _compute(self, node: Node, at: Place) -> Tile:
-        if node.op in ("slice", "embed") or (node.op == "reshape" and not self._aliased(node)):
+        if node.op in ("slice", "embed") or (node.op == "reshape" and not self.map.is_alias(node)):
             place = view(node, self.stored)
             assert place is not None, f"{node!r} reads from memory"
             return self._load(node, place, self.map.of[node], at)

@@ -16,11 +16,11 @@ from graphir.errors import BackendError
 from graphir.graph import Graph, Node
 from graphir.sizes import Dim, evaluate, numel
 
-from .axes import AxisMap, name_axes, varies
+from .axes import ALIASES, AxisMap, name_axes, varies
 from .bindings import Bindings, Slot, identifier
 from .fusion import Attempt, Fuser
 from .hoist import hoist
-from .lower import ALIASES, Lowering
+from .lower import Lowering
 from .machine import Machine, Precision
 from .prepare import prepare, split_sums
 from .program import (
