@@ -89,7 +89,6 @@ def choose_epoch(
     sizes: Mapping[str, int],
     processors: int,
     *,
-    together: bool = True,
     programs: int | None = None,
     most_rows: int | None = None,
 ) -> EpochChoice:
@@ -97,7 +96,6 @@ def choose_epoch(
 
     Args:
         sizes: `rows` and `batch`, and the graph's other Dims.
-        together: whether programs may wait for one another.
         programs: that share a step, where the user has said so.
         most_rows: of a block of an epoch's kernel: smaller blocks take fewer registers.
     """
@@ -133,7 +131,7 @@ def choose_epoch(
     if not fits:
         told += f" ({kept} bytes of parameters and sums exceed the {speed.kept_bytes} kept on chip)"
     # A step that is all of its epoch has no other to meet for.
-    if together and fits and batch < sizes[ROWS] and not epoch.in_memory and stream is not None:
+    if fits and batch < sizes[ROWS] and not epoch.in_memory and stream is not None:
         most = min(programs or processors, blocks, _MOST_PROGRAMS, processors)
         count = most if programs else _share_count(most, blocks)
         if count > 1:

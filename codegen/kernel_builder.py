@@ -112,13 +112,12 @@ class KernelBuilder:
         address: Address,
         ids: Iterable[int],
         at: Place,
-        dtype: dtypes.DType | None = None,
     ) -> Tile:
         """What lies at an address, along these axes: `node`, or row numbers."""
         axes = self.where.axes(ids, at)
         key = (at, address, axes)
         if key not in self._loads:
-            kind = dtype or (node.dtype if node is not None else dtypes.int64)
+            kind = node.dtype if node is not None else dtypes.int64
             tile = self.tile(node, axes, kind, "rows")
             self.emit(at, Load(tile, address))
             self._clean[tile] = frozenset(axes)

@@ -264,7 +264,7 @@ class _Scheduler:
         lowering = Lowering(
             name,
             attempt.walk,
-            self._reachable(list(writes), attempt),
+            self._reachable(list(writes)),
             list(writes),
             self.axes,
             self.stored,
@@ -285,7 +285,7 @@ class _Scheduler:
                 lowering.store(node, made[node])
         return lowering, {n: b for n, b in made.items() if n in later or n not in self.stored}
 
-    def _reachable(self, writes: list[Node], attempt: Attempt) -> list[Node]:
+    def _reachable(self, writes: list[Node]) -> list[Node]:
         """The taken nodes that what is written needs."""
         seen: set[Node] = set()
         stack = list(writes)

@@ -229,9 +229,9 @@ def split_aux(result: Any, has_aux: bool) -> tuple[Any, ...]:
     return result
 
 
-def lifted(first: Value, result: Any, root: str = "output") -> tuple[list[Value], list[str], Any]:
+def lifted(first: Value, result: Any) -> tuple[list[Value], list[str], Any]:
     """The leaves of a result as traced values, their names, and the structure."""
-    leaves, names, tree = flatten(result, root)
+    leaves, names, tree = flatten(result, "output")
     return [first.lift(x) for x in leaves], names, tree
 
 

@@ -114,11 +114,11 @@ def promote(a: DType, b: DType) -> DType:
     return a if a.itemsize > b.itemsize else b
 
 
-def promote_weak(strong: DType, weak: DType, default_float: DType = float32) -> DType:
+def promote_weak(strong: DType, weak: DType) -> DType:
     """The type of an array with a Python number: only a higher kind changes the array's type.
 
-    `default_float` is what an integer array with a Python float becomes (torch's default dtype).
+    An integer array with a Python float becomes float32, torch's default dtype.
     """
     if _KIND_ORDER.index(weak.kind) <= _KIND_ORDER.index(strong.kind):
         return strong
-    return default_float if weak.is_float else int64
+    return float32 if weak.is_float else int64

@@ -3,7 +3,7 @@ against it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,11 +46,10 @@ def evaluate(graph: Graph, arguments: Sequence[Any], *, wide: bool = False) -> l
 def evaluate_nodes(
     graph: Graph,
     arguments: Sequence[Any],
-    nodes: Iterable[Node] | None = None,
     *,
     wide: bool = False,
 ) -> dict[Node, Array]:
-    """The value of every node that `nodes` (by default the graph's outputs) need.
+    """The value of every node that the graph's outputs need.
 
     Raises:
         ShapeError, DTypeError, GraphirError: as `evaluate`.
@@ -63,7 +62,7 @@ def evaluate_nodes(
     values: dict[Node, Array] = {}
     # inf and nan follow IEEE, as in the kernels: nothing to warn of.
     with np.errstate(all="ignore"):
-        for node in graph.live(nodes):
+        for node in graph.live():
             if node in given:
                 value = given[node]
             else:

@@ -65,11 +65,6 @@ def is_traced(*args: Any) -> bool:
     return any(isinstance(x, Value) for x in flatten(args, "args")[0])
 
 
-def leaf_names(fn: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
-    """How the user would write each leaf of the arguments: `params[0]`, `x`."""
-    return flatten(args, argument_names(fn, len(args)))[1]
-
-
 def trace(
     fn: Callable[..., Any],
     args: tuple[Any, ...],
@@ -270,7 +265,6 @@ __all__ = [
     "Trace",
     "Tracer",
     "is_traced",
-    "leaf_names",
     "trace",
     "trace_graph",
 ]

@@ -78,3 +78,8 @@ def argument_names(fn: Callable[..., Any], count: int) -> tuple[str, ...]:
         else:
             names.append(f"arg{i}")
     return tuple(names)
+
+
+def leaf_names(fn: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
+    """How the user would write each leaf of the arguments: `params[0]`, `x`."""
+    return flatten(args, argument_names(fn, len(args)))[1]

@@ -59,9 +59,7 @@ def load_function(where: str) -> Callable[..., Any]:
     return result
 
 
-def make_arguments(
-    fn: Callable[..., Any], given: Sequence[str], *, torch: bool, seed: int = 0
-) -> tuple[Any, ...]:
+def make_arguments(fn: Callable[..., Any], given: Sequence[str], *, torch: bool) -> tuple[Any, ...]:
     """Random arrays for the arguments of `fn`.
 
     Args:
@@ -88,7 +86,7 @@ def make_arguments(
         what = f"no form for {', '.join(missing)}" if missing else f"no argument {unknown[0]}"
         told = " ".join(f"--arg {n}=f32[…]" for n in missing or names)
         raise GraphirError(f"{getattr(fn, '__name__', fn)}: {what}", hint=told)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     return tuple(parse_form(forms[n], rng, torch=torch) for n in names)
 
 

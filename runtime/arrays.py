@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from graphir.errors import DTypeError, GraphirError, ShapeError
 from graphir.frontend.torch_arrays import as_tensor
 from graphir.frontend.torch_names import is_tensor as is_tensor
 from graphir.graph import Graph
-from graphir.trees import NAMESPACE, argument_names, flatten, is_unknown_tree
+from graphir.trees import NAMESPACE, flatten, is_unknown_tree
 
 from .executable import Backend, Memory
 
@@ -30,11 +30,6 @@ def leaves_of(tree: Any) -> tuple[list[Any], Any]:
         # Its class is met for the first time: this makes it known as a tree.
         leaves, _, structure = flatten(tree, "args")
     return leaves, structure
-
-
-def leaf_names(fn: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
-    """How the user would write each leaf of the arguments: `params[0]`, `x`."""
-    return flatten(args, argument_names(fn, len(args)))[1]
 
 
 def signature(x: Any) -> Hashable:

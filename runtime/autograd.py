@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from graphir.calling import cotangent_function
 from graphir.frontend.torch_autograd import call_tracked, is_tracked, refuse_arrays
 from graphir.sizes import Dim
-from graphir.trees import argument_names, unflatten
+from graphir.trees import argument_names, leaf_names, unflatten
 
-from .arrays import is_tensor, leaf_names
+from .arrays import is_tensor
 
 if TYPE_CHECKING:
     from .compiled import Compiled

@@ -16,10 +16,10 @@ from graphir.evaluate import bind_sizes
 from graphir.frontend.torch_modules import is_module
 from graphir.graph import Graph
 from graphir.tracing import Dynamic
-from graphir.trees import NAMESPACE
+from graphir.trees import NAMESPACE, leaf_names
 from graphir.value import Value
 
-from .arrays import call_key, leaf_names, leaves_of, refuse_empty, shape_of, signature
+from .arrays import call_key, leaves_of, refuse_empty, shape_of, signature
 from .autograd import differentiable
 from .backends import Kernel, check_options
 from .entry import Entry, compile_entry

@@ -140,11 +140,9 @@ def fitted_epoch(
     return choice
 
 
-def module_objection(
-    module: TritonModule, chip: Chip, cache: DiskCache | None = None
-) -> str | None:
+def module_objection(module: TritonModule, chip: Chip) -> str | None:
     """What is wrong with a module of one kernel on a chip; kept on disk."""
-    cache = cache or DiskCache.default()
+    cache = DiskCache.default()
     (launch,) = module.launches
     version = triton_module("triton").__version__
     key = digest("epoch", module.source, repr(launch), repr(chip), version)

@@ -136,7 +136,6 @@ def build_shared_library(
     cache: DiskCache,
     *,
     flags: Sequence[str] = DEFAULT_FLAGS,
-    compiler: Compiler | None = None,
 ) -> Path:
     """Build C text into a shared library, or find it in the cache.
 
@@ -144,7 +143,6 @@ def build_shared_library(
         text: one complete C file.
         cache: where the library (`kernel.so`) and its text (`kernel.c`) are kept.
         flags: what to ask of the compiler; those it does not know are left out.
-        compiler: which one; found when not given.
 
     Returns:
         The path of the library, for `ctypes.CDLL`.
@@ -153,7 +151,7 @@ def build_shared_library(
         BackendError: there is no compiler, the text does not build, or building takes longer than
             two minutes. The text is then kept, and the hint says where.
     """
-    chosen = compiler or find_compiler()
+    chosen = find_compiler()
     key = digest("library", text, *chosen.command, chosen.version, cpu_features(), *flags)
     entry = cache.get(key)
     if entry is None:

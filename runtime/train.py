@@ -13,17 +13,9 @@ import numpy as np
 from graphir.codegen.machine import Precision
 from graphir.dtypes import dtype_of
 from graphir.frontend.torch_modules import update_in_place
-from graphir.trees import NAMESPACE, unflatten
+from graphir.trees import NAMESPACE, leaf_names, unflatten
 
-from .arrays import (
-    check_ranges,
-    is_tensor,
-    leaf_names,
-    leaves_of,
-    shape_of,
-    signature,
-    to_user,
-)
+from .arrays import check_ranges, is_tensor, leaves_of, shape_of, signature, to_user
 from .backends import Build, check_options, choose, device_of
 from .debug import timed
 from .entry import Entry, compile_entry

@@ -10,9 +10,9 @@ import numpy as np
 
 from graphir.dtypes import dtype_of
 from graphir.errors import DivergedError, DTypeError, GraphirError, ShapeError
-from graphir.trees import unflatten
+from graphir.trees import leaf_names, unflatten
 
-from .arrays import is_array, is_tensor, leaf_names, leaves_of, shape_of, signature
+from .arrays import is_array, is_tensor, leaves_of, shape_of, signature
 
 
 @dataclass(frozen=True)

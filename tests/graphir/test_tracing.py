@@ -16,7 +16,8 @@ from graphir.errors import DTypeError, ShapeError, TraceError, UnsupportedError
 from graphir.evaluate import evaluate
 from graphir.graph import Graph
 from graphir.sizes import format_shape
-from graphir.tracing import Tracer, is_traced, leaf_names, trace, trace_graph
+from graphir.tracing import Tracer, is_traced, trace, trace_graph
+from graphir.trees import leaf_names
 
 Pair = namedtuple("Pair", ["left", "right"])
 
