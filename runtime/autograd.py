@@ -15,10 +15,10 @@ from graphir.sizes import Dim
 from graphir.trees import argument_names, leaf_names, unflatten
 
 from .arrays import is_tensor
+from .entry import Entry
 
 if TYPE_CHECKING:
     from .compiled import Compiled
-    from .entry import Entry
 
 Run = Callable[[list[Any]], Any]
 
@@ -67,8 +67,6 @@ def _compiled_vjp(
     closed: Sequence[Any],
 ) -> Compiled[..., Any]:
     """`cotangent_function`, compiled for the same sizes as the entry."""
-    from .compiled import Compiled as Plain
-
     fn, graph = compiled.fn, entry.graph
     pull = cotangent_function(fn, wanted, closed)
     names = (*argument_names(fn, len(tree.children())), "cotangents")
@@ -85,7 +83,4 @@ def _compiled_vjp(
     stand_ins = (*unflatten(tree, range(len(nodes) - len(ends))), [0] * len(ends))
     varying = [tuple(i for i, s in enumerate(x.shape) if isinstance(s, Dim)) for x in nodes]
     dynamic = dict(zip(leaf_names(pull, stand_ins), varying, strict=True))
-    return Plain(
-        pull, backend=compiled.backend, dynamic=dynamic, threads=compiled.threads,
-        precision=compiled.precision,
-    )  # fmt: skip
+    return compiled.alike(pull, dynamic)

@@ -6,9 +6,9 @@ of its nodes as an output, so that the first node whose value differs can be nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +19,7 @@ from graphir.frontend.torch_arrays import as_array
 from graphir.graph import Graph, Node
 from graphir.rewrite import copy_graph
 
-if TYPE_CHECKING:
-    from .entry import Entry
+from .entry import Entry
 
 Arrays = np.ndarray[Any, Any]
 _RELATIVE = {"float16": 2e-2, "bfloat16": 2e-1, "float32": 1e-4, "float64": 1e-9}
@@ -36,6 +35,18 @@ class CheckError(GraphirError):
         lines = graph.locations.get(node, [])
         what = f"{text.operand(node)} = {text.expression(node)} : {node.type}"
         super().__init__(f"{what}: {message}", hint=hint, location=lines[0] if lines else None)
+
+
+def checked(
+    entry: Entry, sizes: Mapping[str, int], ready: Callable[[list[Any]], Any]
+) -> Callable[[list[Any]], Any]:
+    """`ready`, which runs an entry on flattened arguments, with the evaluator beside it."""
+
+    def run(leaves: list[Any]) -> Any:
+        check_call(entry, list(leaves), sizes)
+        return ready(leaves)
+
+    return run
 
 
 def check_call(entry: Entry, leaves: Sequence[Any], sizes: Mapping[str, int]) -> None:

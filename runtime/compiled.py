@@ -22,6 +22,7 @@ from graphir.value import Value
 from .arrays import call_key, leaves_of, refuse_empty, shape_of, signature
 from .autograd import differentiable
 from .backends import Kernel, check_options
+from .check import checked
 from .entry import Entry, compile_entry
 from .explain import Explanation
 from .tuning import Tuned, check_tune
@@ -32,19 +33,6 @@ R = TypeVar("R")
 # A function whose every call needs new code would otherwise hold all of it for ever.
 _MOST_ENTRIES = 64
 _MOST_SHAPES = 4096
-
-
-def _checked(
-    entry: Entry, sizes: Mapping[str, int], ready: Callable[[list[Any]], Any]
-) -> Callable[[list[Any]], Any]:
-    """`ready`, with the reference evaluator beside it."""
-    from .check import check_call
-
-    def run(leaves: list[Any]) -> Any:
-        check_call(entry, list(leaves), sizes)
-        return ready(leaves)
-
-    return run
 
 
 class Compiled(Generic[P, R]):
@@ -96,7 +84,7 @@ class Compiled(Generic[P, R]):
         entry, sizes = self._find(positional, leaves, tree)
         ready = entry.prepare(leaves, sizes)
         if self.check:
-            ready = _checked(entry, sizes, ready)
+            ready = checked(entry, sizes, ready)
         ready = differentiable(self, entry, leaves, tree, ready)
         if key is not None:
             if len(self._ready) >= _MOST_SHAPES:
@@ -124,6 +112,13 @@ class Compiled(Generic[P, R]):
     def tuning(self, *args: Any) -> Tuned | None:
         """What `tune` chose for these arguments."""
         return self._entry(args).tuning
+
+    def alike(self, fn: Callable[..., Any], dynamic: Dynamic) -> Compiled[..., Any]:
+        """Another function, compiled for the same backend, threads and precision."""
+        return Compiled(
+            fn, backend=self.backend, dynamic=dynamic, threads=self.threads,
+            precision=self.precision,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}, {len(self.entries)} entries>"
