@@ -52,6 +52,10 @@ def plan(
 ) -> Program:
     """Schedule `graph` (simplified) for `machine`, inside the batch loop if there is one.
 
+    The order of the passes: sums are split after every simplification, which would join them
+    again; axes are named on a graph that no longer changes; the stream is one of them. Hoisting
+    needs both, and changes the graph, so that all three are done once more.
+
     Args:
         precision: of products of float32 on a matrix unit.
         choices: for kernels by name, which of their choices of blocks to take; by default the
