@@ -33,6 +33,7 @@ class Attempt:
         asked: what still has to be written to the graph's outputs.
         stage: the part of the kernel after which each node that it can read or compute is there.
         refused: why not, for the others.
+        waiting: those of them that are refused for an operand's sake alone.
         kept: elements of its accumulators.
     """
 
@@ -40,6 +41,7 @@ class Attempt:
     asked: frozenset[Node]
     stage: dict[Node, Section] = field(default_factory=dict)
     refused: dict[Node, str] = field(default_factory=dict)
+    waiting: set[Node] = field(default_factory=set)
     kept: int = 0
 
 
@@ -139,6 +141,7 @@ class Fuser:
                     return f"{axes.cuts[node, position]}, so %{x.id} must be in memory first"
                 continue
             if x not in attempt.stage:
+                attempt.waiting.add(node)
                 return f"it needs %{x.id}, which a later kernel computes"
             stage = max(stage, attempt.stage[x], key=lambda s: s.value)
         if axes.is_repeat(node) and node not in attempt.asked:

@@ -314,7 +314,7 @@ class _Scheduler:
         self.decisions.append(Decision("kernel", kernel.name, f"{computed} nodes, {how}"))
         for node in needed:
             reason = attempt.refused.get(node)
-            if reason is not None and not reason.startswith("it needs"):
+            if reason is not None and node not in attempt.waiting:
                 self.decisions.append(
                     Decision("refused", f"{kernel.name}: %{node.id} = {node.op}", reason)
                 )
