@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphir.dtypes import DType, int64
+from graphir.dtypes import int32, int64
 from graphir.graph import Node
 from graphir.sizes import Dim, Size
 
@@ -25,8 +25,6 @@ from .triton_expr import (
     spread,
 )
 from .triton_statements import StatementPrinter
-
-_INT32 = DType("int32", "i32", "i", 4)
 
 
 class KernelPrinter:
@@ -54,7 +52,7 @@ class KernelPrinter:
                 )
             # One for all programs and, where they are joined in groups, one a group.
             tickets: tuple[Size, ...] = (programs + 1,) if kernel.tuning.fan else (1,)
-            self.scratch.append(Buffer(f"{kernel.name}_ticket", _INT32, tickets, Role.ZEROED))
+            self.scratch.append(Buffer(f"{kernel.name}_ticket", int32, tickets, Role.ZEROED))
             self.ticket = f"{self.scratch[-1].name}_ptr"
         if program.loop is not None:
             self.scratch.append(Buffer(DONE, int64, (1,), Role.ZEROED))

@@ -15,7 +15,7 @@ from .axes import AxisMap
 from .machine import Machine
 from .tile import USUAL, Tuning
 
-Place = TypeVar("Place")
+Key = TypeVar("Key")
 LONG = 64  # an axis shorter than this is held whole wherever a tile can hold it
 
 
@@ -63,7 +63,7 @@ def held(size: int, machine: Machine) -> int:
     return power_of_two(size) if machine.padded else size
 
 
-def unheld(sizes: Mapping[Place, Size], machine: Machine) -> set[Place]:
+def unheld(sizes: Mapping[Key, Size], machine: Machine) -> set[Key]:
     """Which dimensions a tile cannot hold whole: those of unknown size and, where the others are
     too many elements, all long ones, then the longest that are left."""
     found = {p for p, s in sizes.items() if isinstance(s, Dim)}

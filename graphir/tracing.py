@@ -23,7 +23,6 @@ Kind: TypeAlias = Literal["array", "number"]
 # mapping from an argument's or leaf's name to one axis or several.
 Dynamic: TypeAlias = Mapping[str, int | Sequence[int]] | Sequence[str] | None
 
-DEFAULT: Dynamic = None
 _LETTERS = ("n", "m", "k")
 
 
@@ -259,7 +258,6 @@ def _output(anchor: Tracer, x: Any, name: str) -> Value:
 
 
 __all__ = [
-    "DEFAULT",
     "Dynamic",
     "Leaf",
     "Trace",
