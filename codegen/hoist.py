@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphir.graph import Graph, Node
-from graphir.rewrite import rebuild_with_map, simplify
+from graphir.rewrite import rebuild_with_map
+from graphir.simplify import simplify
 from graphir.value import Value
 
 from .axes import AxisMap

@@ -6,7 +6,8 @@ from graphir import dtypes
 from graphir.graph import Graph, Node
 from graphir.opdef import Kind
 from graphir.ops.elementwise import zeros_like
-from graphir.rewrite import rebuild, simplify
+from graphir.rewrite import rebuild
+from graphir.simplify import simplify
 from graphir.sizes import Dim
 from graphir.value import Value
 

@@ -1,8 +1,8 @@
-"""The driver of simplification, and the rebuilding of graphs that every pass shares."""
+"""The rebuilding of graphs that every pass shares, and what a rule of simplification is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from typing import Any, TypeAlias
@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 from .errors import Location
 from .graph import Graph, Node
 from .opdef import OPS, Kind
-from .verify import verify
 
 # (the new graph, the old node, its operands in the new graph) -> its stand-in, or None to copy it
 Replace: TypeAlias = Callable[[Graph, Node, tuple[Node, ...]], Node | None]
@@ -81,35 +80,6 @@ class Rule:
         """The ops it looks at, by name."""
         wanted = self.ops if isinstance(self.ops, tuple) else (self.ops,)
         return [name for name, op in OPS.items() if name in wanted or op.kind in wanted]
-
-
-def simplify(graph: Graph, rules: Sequence[Rule] | None = None, *, check: bool = False) -> Graph:
-    """An equal graph with fewer or cheaper nodes, and no dead ones.
-
-    Args:
-        rules: rows of `rules.RULES`, which is the default.
-        check: run the verifier after each pass.
-    """
-    from .rules import RULES
-
-    by_op: dict[str, list[Rule]] = {}
-    for rule in RULES if rules is None else rules:
-        for op in rule.names():
-            by_op.setdefault(op, []).append(rule)
-    while True:
-        fired: list[str] = []
-
-        def make(
-            new: Graph, node: Node, operands: tuple[Node, ...], fired: list[str] = fired
-        ) -> Node:
-            return Builder(new, by_op, fired).add(node.op, *operands, **node.attrs)
-
-        graph = rebuild(graph, make)
-        if check:
-            verify(graph, "simplify")
-        # The pass in which no rule fires also left the dead nodes behind.
-        if not fired:
-            return graph
 
 
 class Builder:

@@ -1,7 +1,7 @@
 """The rules of simplification: one row each, exact in IEEE arithmetic unless the row says why not.
 
 This file holds the rows about arithmetic; `structure.py` those about axes. The driver is
-`rewrite.simplify`.
+`simplify.simplify`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from graphir.errors import GraphirError
 from graphir.graph import Graph
-from graphir.rewrite import simplify
+from graphir.simplify import simplify
 from graphir.tracing import trace_graph
 from graphir.transforms import value_and_grad
 

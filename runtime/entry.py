@@ -11,7 +11,7 @@ from graphir.codegen.machine import Precision
 from graphir.errors import ShapeError
 from graphir.evaluate import bind_sizes
 from graphir.graph import Graph
-from graphir.rewrite import simplify
+from graphir.simplify import simplify
 from graphir.tracing import Dynamic, Trace, trace
 from graphir.trees import unflatten
 

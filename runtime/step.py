@@ -13,7 +13,7 @@ from graphir.differentiate import gradients
 from graphir.errors import DTypeError, Location, ShapeError, TraceError, UnsupportedError
 from graphir.graph import Graph, Node
 from graphir.opdef import Kind
-from graphir.rewrite import simplify
+from graphir.simplify import simplify
 from graphir.sizes import Dim, format_shape
 from graphir.tracing import trace
 from graphir.trees import argument_names, unflatten

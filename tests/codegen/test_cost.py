@@ -15,7 +15,7 @@ from graphir.codegen.cost import traffic, useful_threads
 from graphir.codegen.machine import CPU, GPU, Machine
 from graphir.codegen.program import Program
 from graphir.codegen.schedule import plan
-from graphir.rewrite import simplify
+from graphir.simplify import simplify
 
 BOTH = pytest.mark.parametrize("machine", [CPU, GPU], ids=lambda m: m.name)
 

@@ -17,7 +17,7 @@ from graphir.codegen.tile import AxisRole, Load, TileKernel
 from graphir.codegen.triton_text import print_triton
 from graphir.codegen.verify import KernelError, verify_kernel
 from graphir.graph import Graph
-from graphir.rewrite import simplify
+from graphir.simplify import simplify
 from graphir.tracing import trace
 
 

@@ -17,7 +17,7 @@ from graphir.codegen.prepare import prepare
 from graphir.codegen.schedule import choose_stream, plan
 from graphir.evaluate import evaluate
 from graphir.graph import Graph
-from graphir.rewrite import simplify
+from graphir.simplify import simplify
 
 ROWS = 23
 

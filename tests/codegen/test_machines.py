@@ -17,10 +17,10 @@ from graphir.codegen.c_text import print_c
 from graphir.codegen.machine import AVX2, AVX512, NEON, SSE, Machine
 from graphir.codegen.schedule import plan
 from graphir.graph import Graph
-from graphir.rewrite import simplify
 from graphir.runtime.backend_c import CBackend
 from graphir.runtime.executable import Executable
 from graphir.runtime.processor import machine_by
+from graphir.simplify import simplify
 
 Case = tuple[Callable[..., Any], tuple[torch.Tensor, ...]]
 MACHINES = {"avx512": AVX512, "avx2": AVX2, "sse": SSE, "neon": NEON}

@@ -13,7 +13,7 @@ from graphir.codegen.machine import CHIPS, PRECISIONS, Chip, Precision, chip_of,
 from graphir.codegen.schedule import plan
 from graphir.codegen.tile import Contract
 from graphir.codegen.triton_text import print_triton
-from graphir.rewrite import simplify
+from graphir.simplify import simplify
 from graphir.tracing import trace
 
 SPELLED = {

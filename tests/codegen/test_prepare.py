@@ -18,7 +18,7 @@ from graphir.codegen.prepare import prepare, split_sums
 from graphir.codegen.uses import Walk, power_of_two, unheld
 from graphir.evaluate import evaluate
 from graphir.graph import Graph
-from graphir.rewrite import simplify
+from graphir.simplify import simplify
 from graphir.sizes import Dim
 
 SMALL = replace(CPU, tile_limit=100)

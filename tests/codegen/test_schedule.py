@@ -20,8 +20,8 @@ from graphir.codegen.schedule import choose_stream, plan
 from graphir.codegen.tile import AxisRole, Contract, Load, Store
 from graphir.codegen.verify import unsafe_updates
 from graphir.graph import Graph
-from graphir.rewrite import simplify
 from graphir.runtime.optim import SGD
+from graphir.simplify import simplify
 
 
 def graph_of(fn: Callable[..., Any], *shapes: tuple[int, ...], dynamic: Any = None) -> Graph:

@@ -32,7 +32,7 @@ from graphir.codegen.tile import (
 )
 from graphir.codegen.verify import KernelError, unsafe_updates, verify_kernel, verify_program
 from graphir.dtypes import float32
-from graphir.rewrite import simplify
+from graphir.simplify import simplify
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 import graphir
 from graphir import building
-from graphir.rewrite import simplify
+from graphir.simplify import simplify
 from graphir.verify import verify
 
 Array = Any

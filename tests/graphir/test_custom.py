@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import graphir
-from graphir.rewrite import simplify
+from graphir.simplify import simplify
 
 Array = Any
 X = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)

@@ -14,8 +14,8 @@ from graphir.errors import GraphirError
 from graphir.folding import line_groups
 from graphir.graph import Graph, Node
 from graphir.picture import Picture, picture
-from graphir.rewrite import simplify
 from graphir.roles import Role, roles_of
+from graphir.simplify import simplify
 from graphir.tracing import trace_graph
 from graphir.transforms import value_and_grad
 from graphir.value import Value

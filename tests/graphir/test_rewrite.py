@@ -13,7 +13,8 @@ from graphir.differentiate import gradients
 from graphir.errors import Location
 from graphir.evaluate import evaluate
 from graphir.graph import Graph, IndexRange, Node, Pruned
-from graphir.rewrite import copy_graph, rebuild, rebuild_with_map, simplify
+from graphir.rewrite import copy_graph, rebuild, rebuild_with_map
+from graphir.simplify import simplify
 from graphir.sizes import Dim
 from graphir.value import Value, contract, reduce, unary
 from graphir.verify import verify

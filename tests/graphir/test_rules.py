@@ -13,8 +13,9 @@ from graphir import dtypes
 from graphir.differentiate import gradients
 from graphir.evaluate import evaluate
 from graphir.graph import Graph
-from graphir.rewrite import copy_graph, simplify
+from graphir.rewrite import copy_graph
 from graphir.rules import RULES
+from graphir.simplify import simplify
 from graphir.sizes import Dim
 from graphir.value import Value, cast, reduce
 from graphir.verify import verify

@@ -16,8 +16,8 @@ from graphir import dtypes
 from graphir.errors import GraphirError, Location
 from graphir.evaluate import evaluate
 from graphir.graph import Graph, IndexRange, Node
-from graphir.rewrite import simplify
 from graphir.serialise import from_json, to_json
+from graphir.simplify import simplify
 from graphir.sizes import Dim
 from graphir.tracing import trace_graph
 from graphir.transforms import value_and_grad

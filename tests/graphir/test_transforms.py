@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from graphir.errors import DTypeError, GraphirError, ShapeError
 from graphir.evaluate import evaluate
-from graphir.rewrite import simplify
+from graphir.simplify import simplify
 from graphir.tracing import trace
 from graphir.transforms import grad, value_and_grad
 from graphir.verify import verify
