@@ -143,8 +143,13 @@ def silu(x: Value) -> Value:
 def logaddexp(input: Any, other: Any) -> Value:
     """`log(exp(input) + exp(other))` without overflow."""
     x, y = lift_all(input, other)
-    shift = _finite(stop_gradient(binary("maximum", x, y)))
-    return unary("log", unary("exp", x - shift) + unary("exp", y - shift)) + shift
+    most = binary("maximum", x, y)
+    # Beside an infinity the other has no part; of two, the derivative is NaN, as in torch.
+    alone = binary("eq", most, inf) & binary("ne", x, y)
+    p, q = where(alone, 0.0, x), where(alone, 0.0, y)
+    shift = _finite(stop_gradient(binary("maximum", p, q)))
+    sum_ = unary("log", unary("exp", p - shift) + unary("exp", q - shift)) + shift
+    return where(alone, most, sum_)
 
 
 def stop_gradient(x: Value) -> Value:

@@ -9,6 +9,7 @@ from .activations import xlogy
 from .composites import mean as _mean
 from .composites import softplus, square, stop_gradient, unsupported_option, where
 from .composites import sum as total
+from .dtypes import limits
 from .errors import ShapeError
 from .layout import reshape
 from .sizes import format_shape
@@ -146,11 +147,18 @@ def binary_cross_entropy(
 ) -> Value:
     """Cross entropy of probabilities, whose logarithms count as -100 at least.
 
+    The derivative is torch's, (x - y) / max(x (1 - x), 1e-12).
+
     Raises:
         ShapeError: for predictions and targets of two shapes.
     """
     x, y = _pair("binary_cross_entropy", prediction, target)
-    loss = -(y * _log_at_least(x) + (1.0 - y) * _log_at_least(1.0 - x))
+    yes, no = _log_at_least(x), _log_at_least(1.0 - x)
+    # At the ends, a line through the value with that slope, as far as float16 has it.
+    here, steep = stop_gradient(x), min(1e12, float(limits(x.element).max) / 2)
+    value = -(y * stop_gradient(yes) + (1.0 - y) * stop_gradient(no))
+    line = value + (x - here) * ((here - y) * steep)
+    loss = where(x * (1.0 - x) < 1e-12, line, -(y * yes + (1.0 - y) * no))
     loss = loss if weight is None else loss * weight
     return reduced("binary_cross_entropy", loss, reduction)
 

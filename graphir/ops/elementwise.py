@@ -89,7 +89,9 @@ def _tie_share(g: Value, mine: Value, other: Value, mine_wins: str) -> Value:
 
 
 def _pow_base(g: Value, out: Value, x: Value, p: Value) -> Value:
-    return select_or_zero(p.apply("ne", zeros_like(p)), g * p * x.apply("pow", p - 1.0))
+    # x^-1 times 0 is no number at 0, nor is its derivative: a power of 0 is left alone.
+    moving = p.apply("ne", zeros_like(p))
+    return select_or_zero(moving, g * p * x.apply("pow", select_or_zero(moving, p - 1.0)))
 
 
 def _pow_exponent(g: Value, out: Value, x: Value, p: Value) -> Value:

@@ -30,7 +30,9 @@ def _erf(x: Array) -> Array:
 
 def _reciprocal_root(x: Value) -> Value:
     """`1 / sqrt(1 - x * x)`, the derivative of asin, without cancellation near 1."""
-    return 1.0 / unary("sqrt", (1.0 - x) * (1.0 + x))
+    # At the ends its own derivative is infinite, but that of the product there is inf - inf.
+    end = abs(x).apply("eq", full_like(x, 1.0))
+    return 1.0 / unary("sqrt", end.apply("where", 1.0 - x * x, (1.0 - x) * (1.0 + x)))
 
 
 def _atan2_part(g: Value, part: Value, other: Value) -> Value:
