@@ -141,9 +141,8 @@ class _Scheduler:
             needed = self._needed()
             attempt = self._best_attempt(needed)
             self._emit(attempt, needed)
-        sizes = sorted(
-            {n for node in self.live for s in node.shape if isinstance(s, Dim) for n in s.names}
-        )
+        named = (s for node in self.live for s in (*node.shape, *node.attrs.values()))
+        sizes = sorted({n for s in named if isinstance(s, Dim) for n in s.names})
         if self.loop is not None:
             sizes = [s for s in sizes if s != self.loop.dim] + [ROWS, BATCH]
         program = Program(

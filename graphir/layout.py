@@ -28,7 +28,7 @@ def axis_of(what: str, axis: int, ndim: int) -> int:
 def element_count(x: Value) -> int | SymbolicSize:
     """How many elements `x` has: NumPy's `size`, torch's `numel()`."""
     total = numel(x.sizes)
-    return SymbolicSize(x.graph, total, type(x)) if isinstance(total, Dim) else total
+    return x.size_type(x.graph, total, type(x)) if isinstance(total, Dim) else total
 
 
 def permute(x: Value, order: Sequence[int]) -> Value:

@@ -178,10 +178,15 @@ def tile(x: Value, reps: Any) -> Value:
     rank = max(x.ndim, len(times))
     times = [*[1] * (rank - len(times)), *times]
     x = reshape(x, (*(1,) * (rank - x.ndim), *x.sizes))
-    wide = tuple(n for t, s in zip(times, x.sizes, strict=True) for n in (t, s))
-    pairs = reshape(x, tuple(n for s in x.sizes for n in (1, s)))
+    # An axis of 1 is stretched as it is; one that is not repeated needs no axis beside it.
+    pairs = [
+        [(1, t)] if s == 1 else [(s, s)] if t == 1 else [(1, t), (s, s)]
+        for t, s in zip(times, x.sizes, strict=True)
+    ]
+    narrow, wide = (tuple(n[i] for pair in pairs for n in pair) for i in (0, 1))
     return reshape(
-        broadcast_to(pairs, wide), tuple(t * s for t, s in zip(times, x.sizes, strict=True))
+        broadcast_to(reshape(x, narrow), wide),
+        tuple(t * s for t, s in zip(times, x.sizes, strict=True)),
     )
 
 

@@ -47,6 +47,10 @@ class SymbolicSize:
         """The size as a traced int64 scalar."""
         return self._make(self.graph, self.graph.add("size", size=self.size), weak=True)
 
+    def __array_ufunc__(self, ufunc: Any, way: str, *args: Any, **keywords: Any) -> Any:
+        values = (x.value() if isinstance(x, SymbolicSize) else x for x in args)
+        return getattr(ufunc, way)(*values, **keywords)
+
     def _binary(self, other: Any, op: Callable[[Any, Any], Any]) -> Any:
         if isinstance(other, SymbolicSize):
             result = op(self.size, other.size)
@@ -54,7 +58,7 @@ class SymbolicSize:
             result = op(self.size, other)
         else:
             return op(self.value(), other)
-        return SymbolicSize(self.graph, result, self._make) if isinstance(result, Dim) else result
+        return type(self)(self.graph, result, self._make) if isinstance(result, Dim) else result
 
     def __add__(self, other: Any) -> Any:
         return self._binary(other, lambda a, b: a + b)

@@ -13,9 +13,10 @@ from .assignment import put
 from .dtypes import dtype_of
 from .errors import TraceError, UnsupportedError
 from .frontend import names, numpy_names, torch_names
+from .frontend.torch_sizes import size_type
 from .indexing import getitem
 from .placed import PlacedValue
-from .symbolic import NeedsNumber
+from .symbolic import NeedsNumber, SymbolicSize
 from .value import Value
 
 Method: TypeAlias = Callable[..., Any]
@@ -252,8 +253,25 @@ class TorchTracer(Tracer):
 
 def tracer_type(flavour: str, device: Any) -> type[Tracer]:
     """The class of one trace's values, whose arguments live on `device`."""
-    base = TorchTracer if flavour == "torch" else Tracer
-    return type(base.__name__, (base,), own_attributes(device))
+    own = own_attributes(device)
+    if flavour != "torch":
+        return type(Tracer.__name__, (Tracer,), own)
+    return type(TorchTracer.__name__, (TorchTracer,), {**own, "size_type": size_type()})
+
+
+def call_with_sizes(
+    size: SymbolicSize, function: Any, args: Sequence[Any], keywords: Mapping[str, Any]
+) -> Any:
+    """A torch function of sizes and arrays that are not traced.
+
+    Raises:
+        NeedsNumber: where graphir does not know it: torch is to run it, with numbers.
+    """
+    if not torch_names.knows(function):
+        size.__index__()
+    like = size.value()
+    assert isinstance(like, Tracer)
+    return _dispatch(torch_names.call_function, function, args, keywords, like)
 
 
 def own_attributes(device: Any) -> dict[str, Any]:
@@ -290,8 +308,9 @@ def _dispatch(
     function: Any,
     args: Sequence[Any],
     keywords: Mapping[str, Any],
+    like: Tracer | None = None,
 ) -> Any:
-    first = _tracer_in((*args, *keywords.values()))
+    first = like if like is not None else _tracer_in((*args, *keywords.values()))
     assert first is not None
     named = {k: v if k in ("out", "dtype") else first.lift_within(v) for k, v in keywords.items()}
     given = first.lift_within(tuple(args))

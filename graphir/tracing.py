@@ -11,10 +11,11 @@ import numpy as np
 from .dtypes import dtype_of
 from .errors import DTypeError, GraphirError, ShapeError, TraceError, UnsupportedError
 from .frontend.torch_names import is_tensor
+from .frontend.torch_sizes import sizes_seen
 from .graph import Graph, Node
 from .sizes import Dim, Shape, Size
 from .symbolic import NeedsNumber, SymbolicSize
-from .tracer import Tracer, is_array, tracer_type
+from .tracer import Tracer, call_with_sizes, is_array, tracer_type
 from .trees import argument_names, flatten, placed, unflatten
 from .value import Value
 
@@ -120,7 +121,7 @@ def _trace_once(
     ]
     traced = [make(graph, leaf.node, weak=leaf.kind == "number") for leaf in leaves]
     try:
-        with placed(unflatten(in_spec, traced)) as given:
+        with placed(unflatten(in_spec, traced)) as given, sizes_seen(call_with_sizes):
             result = fn(*given)
     except Exception as error:
         if make.needs:

@@ -4,7 +4,7 @@ composites and both front ends are written over it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from . import dtypes
 from .dtypes import DType, dtype_of, promote, promote_weak
@@ -34,6 +34,7 @@ class Value:
     """
 
     __slots__ = ("_node", "graph", "weak")
+    size_type: ClassVar[type[SymbolicSize]] = SymbolicSize
 
     def __init__(self, graph: Graph, node: Node, weak: bool = False) -> None:
         self.graph, self._node, self.weak = graph, node, weak
@@ -51,7 +52,7 @@ class Value:
     def shape(self) -> tuple[int | SymbolicSize, ...]:
         """The sizes: ints, and SymbolicSizes for what only the kernel knows."""
         return tuple(
-            SymbolicSize(self.graph, s, type(self)) if isinstance(s, Dim) else s
+            self.size_type(self.graph, s, type(self)) if isinstance(s, Dim) else s
             for s in self._node.shape
         )
 

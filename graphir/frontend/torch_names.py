@@ -29,6 +29,7 @@ from .. import rearrange as m
 from .. import reductions as r
 from ..errors import GraphirError, TraceError, UnsupportedError
 from ..value import Value, cast
+from . import torch_creation as made
 from . import torch_functions as f
 from . import torch_writes as w
 from .names import (
@@ -143,6 +144,9 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "select_scatter": w.select_scatter, "slice_scatter": w.slice_scatter,
         "diagonal_scatter": w.diagonal_scatter,
         "__getitem__": w.get_item, "__setitem__": w.set_item,
+        "zeros": made.constant(0), "ones": made.constant(1), "empty": made.constant(0),
+        "full": made.full, "arange": made.arange, "eye": made.eye, "linspace": made.linspace,
+        "tensor": made.tensor,
         "zeros_like": f.zeros_like, "ones_like": f.ones_like,
         "full_like": f.filled_like, "empty_like": f.zeros_like,
         "rand_like": f.drawn_like(random.rand_like, "rand_like"),
@@ -255,6 +259,12 @@ def call_function(function: Any, args: Sequence[Any], keywords: Mapping[str, Any
             raise refused
         raise _unknown(function, short)
     return call(name, found, args, keywords)
+
+
+def knows(function: Any) -> bool:
+    """Whether `call_function` has an implementation of `function`."""
+    short = str(getattr(function, "__name__", function))
+    return short in TABLE or short in METHODS
 
 
 def _unknown(function: Any, short: str) -> GraphirError:
