@@ -26,13 +26,35 @@ def masked(x: Value, mask: Value, new: Any, axis: int = 0) -> Value:
         ShapeError: where the shapes do not fit.
         UnsupportedError: for a number of new elements that depends on the data.
     """
+    full = cast(spread_over(x, mask, x.lift(new), axis), x.element)
+    return held_along(x, mask, axis).apply("where", full, x)
+
+
+def held_along(x: Value, mask: Value, axis: int) -> Value:
+    """`mask`, which has the axes of `x` from `axis` on, in the shape of `x`.
+
+    Raises:
+        ShapeError: where it does not fit.
+    """
     end = axis + mask.ndim
-    if mask.sizes != x.sizes[axis:end]:
-        raise ShapeError(
+    for mine, its in zip(mask.sizes, x.sizes[axis:end], strict=True):
+        require_equal(
             f"a mask of {format_shape(mask.sizes)} does not fit axis {axis} of {x.node.type}",
-            hint="it must have the sizes of the axes that it selects from",
+            mine,
+            its,
+            x.graph.hints,
+            "it must have the sizes of the axes that it selects from",
         )
-    value = x.lift(new)
+    return mask.apply("broadcast", shape=x.sizes, dims=tuple(range(axis, end)))
+
+
+def spread_over(x: Value, mask: Value, value: Value, axis: int) -> Value:
+    """What is written at `x[mask]`, one for all elements that the mask holds, in the shape of `x`.
+
+    Raises:
+        ShapeError, UnsupportedError: as `masked`.
+    """
+    end = axis + mask.ndim
     many = value.ndim - (x.ndim - end) - 1
     if many >= 0 and value.sizes[many] != 1:
         raise UnsupportedError(
@@ -44,9 +66,7 @@ def masked(x: Value, mask: Value, new: Any, axis: int = 0) -> Value:
     once = (*x.sizes[:axis], 1, *x.sizes[end:])
     value = reshape(stretched("x[mask] =", value, once), (*x.sizes[:axis], *x.sizes[end:]))
     dims = (*range(axis), *range(end, x.ndim))
-    full = cast(value, x.element).apply("broadcast", shape=x.sizes, dims=dims)
-    held = mask.apply("broadcast", shape=x.sizes, dims=tuple(range(axis, end)))
-    return held.apply("where", full, x)
+    return value.apply("broadcast", shape=x.sizes, dims=dims)
 
 
 def put_rows(x: Value, index: Value, new: Value, *, accumulate: bool = False) -> Value:

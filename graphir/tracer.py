@@ -9,12 +9,13 @@ from typing import Any, ClassVar, NoReturn, TypeAlias
 import numpy as np
 
 from .activations import floor_divide, remainder
-from .assignment import put
+from .assignment import at_mask, put
 from .dtypes import dtype_of
 from .errors import TraceError, UnsupportedError
 from .frontend import names, numpy_names, torch_names
 from .frontend.torch_sizes import size_type
 from .indexing import getitem
+from .masking import Masked
 from .placed import PlacedValue
 from .symbolic import NeedsNumber, SymbolicSize
 from .value import Value
@@ -80,7 +81,8 @@ class Tracer(PlacedValue):
         Raises:
             ShapeError, DTypeError, UnsupportedError: where it does not fit, or the index is none.
         """
-        put(self, self._items(index), self.lift(self.lift_within(new)), accumulate=accumulate)
+        given = new if isinstance(new, Masked) else self.lift(self.lift_within(new))
+        put(self, self._items(index), given, accumulate=accumulate)
 
     def lift_within(self, x: Any) -> Any:
         """`x` with every array inside it lifted, and NumPy scalars as Python numbers."""
@@ -148,8 +150,11 @@ class Tracer(PlacedValue):
             )
         return super().__len__()
 
-    def __getitem__(self, index: Any) -> Value:
+    def __getitem__(self, index: Any) -> Any:
         items = self._items(index)
+        under_mask = at_mask(self, items)
+        if under_mask is not None:
+            return under_mask
         result = getitem(self, items, ints_first=self.flavour == "torch")
         assert isinstance(result, Tracer)
         number = self.flavour == "numpy" and not result.ndim and Ellipsis not in map(_kind, items)

@@ -17,7 +17,7 @@ from .sizes import Dim, Shape, Size
 from .symbolic import NeedsNumber, SymbolicSize
 from .tracer import Tracer, call_with_sizes, is_array, tracer_type
 from .trees import argument_names, flatten, placed, unflatten
-from .value import Value
+from .value import Deferred, Value
 
 Kind: TypeAlias = Literal["array", "number"]
 # None: the leading axis of every array after the first argument. Else argument names, or a
@@ -250,7 +250,7 @@ def _output(anchor: Tracer, x: Any, name: str) -> Value:
                 hint="return only what this call computed",
             )
         return anchor.lift(x)
-    if is_array(x) or isinstance(x, (bool, int, float, np.generic, SymbolicSize)):
+    if is_array(x) or isinstance(x, (bool, int, float, np.generic, SymbolicSize, Deferred)):
         return anchor.lift(x)
     raise TraceError(
         f"{name} is a {type(x).__name__}; arrays and numbers are expected",

@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 Scalar: TypeAlias = int | float | bool
 
 
+class Deferred:
+    """An operand that is no value: it says itself what an operation with it means."""
+
+    def binary(self, op: str, a: Any, b: Any) -> Any:
+        """The elementwise primitive `op` of two operands, one of which it is."""
+        raise NotImplementedError
+
+    def refused(self) -> Exception:
+        """The error where a value is needed."""
+        raise NotImplementedError
+
+
 class Value:
     """A node of a graph under construction, with operators.
 
@@ -106,6 +118,8 @@ class Value:
             return other.value()
         if isinstance(other, (bool, int, float)):
             return self.scalar(other)
+        if isinstance(other, Deferred):
+            raise other.refused()
         raise DTypeError(
             f"a number or an array of this trace is expected, got {type(other).__name__}"
         )
@@ -266,6 +280,9 @@ def lift_all(*operands: Any) -> list[Value]:
 
 def binary(op: str, a: Any, b: Any) -> Value:
     """The elementwise primitive `op` with torch's promotion and broadcasting."""
+    for operand in (a, b):
+        if isinstance(operand, Deferred):
+            return operand.binary(op, a, b)  # type: ignore[no-any-return]
     x, y = lift_all(a, b)
     dtype = result_dtype(x, y)
     if op in FLOAT_RESULT and not dtype.is_float:

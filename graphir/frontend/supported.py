@@ -29,7 +29,8 @@ Promotion is torch's in both front ends. The names are those of torch {torch} an
 _FORMS = """## Forms that are not supported
 
 - Boolean masks as an index, and `where` with a condition alone: their size depends on the data.
-  Writing one element to all (`x[mask] = 0`) is supported.
+  Writing to the elements is supported, of one value or of elements computed one by one from those
+  of the same mask: `x[mask] = 0`, `x[mask] += v`, `x[mask] = torch.exp(y[mask])`.
 - Writing in place (`x[0] = 1`, `x.add_(1)`, `x += y`, `out=`) is seen through every name and view
   of the traced value, but not by the caller: a compiled function has no side effects. Refused are
   writes to arrays that are not traced, to elements that share memory (`expand`) and through
