@@ -161,8 +161,8 @@ def build_loops(kernel: TileKernel, vector_bytes: int) -> LoopKernel:
         acc.tile: padded_array(acc.tile, acc.tile.axes, vector_bytes) for acc in kernel.accumulators
     }
     preamble = _Builder({}, kept, vector_bytes).build(kernel.preamble, _used_in(kernel.body))
-    body = _Builder(preamble.inline, kept, vector_bytes).build(kernel.body, frozenset())
-    epilogue = _Builder({}, kept, vector_bytes).build(kernel.epilogue, frozenset())
+    body = _Builder(preamble.inline, kept, vector_bytes).build(kernel.body, ())
+    epilogue = _Builder({}, kept, vector_bytes).build(kernel.epilogue, ())
     return LoopKernel(kernel, preamble, body, epilogue, kept, vector_bytes)
 
 
@@ -171,8 +171,9 @@ def padded_array(tile: Tile, axes: tuple[Axis, ...], vector_bytes: int) -> Array
     return Array(tile, axes, vector_bytes // tile.dtype.itemsize)
 
 
-def _used_in(statements: Sequence[Statement]) -> frozenset[Tile]:
-    return frozenset(t for s in statements for t in operands(s))
+def _used_in(statements: Sequence[Statement]) -> dict[Tile, None]:
+    """In the order of the statements: that of a set changes from process to process."""
+    return dict.fromkeys(t for s in statements for t in operands(s))
 
 
 def accesses(statement: Statement, inline: Mapping[Tile, Statement]) -> list[Tile | Load]:
@@ -203,7 +204,7 @@ class _Builder:
         self.maps: set[Tile] = set()
         self.accumulators = set(accumulators)
 
-    def build(self, statements: Sequence[Statement], escaping: frozenset[Tile]) -> Part:
+    def build(self, statements: Sequence[Statement], escaping: Iterable[Tile]) -> Part:
         """Sort statements into nests; `escaping` tiles are read by a later section."""
         forced = self._overwritten_loads(statements)
         for s in statements:
@@ -308,7 +309,7 @@ class _Builder:
             if isinstance(s, (Map, Load)):
                 self.maps.add(s.out)
 
-    def _arrays(self, escaping: frozenset[Tile]) -> dict[Tile, Array]:
+    def _arrays(self, escaping: Iterable[Tile]) -> dict[Tile, Array]:
         """A tile lies in an array where another nest reads it, or where it is joined up."""
         needed: dict[Tile, None] = {}
         for place, nest in enumerate(self.nests):

@@ -15,7 +15,6 @@ from math import prod
 
 from .tile import Axis, AxisRole, Contract, Load, Map, Statement, Term, Tile
 
-REGISTERS = 32
 _SHORT_ROW = 1  # vector: with longer rows, sixteen of them would be sixteen streams of memory
 _ADD_UP = 9  # operations that add up the lanes of a vector
 # An element that is later read across the lanes in which it was summed takes so many cycles, once
