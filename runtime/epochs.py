@@ -18,7 +18,7 @@ from graphir.errors import DivergedError
 from .arrays import check_ranges, is_tensor, to_memory, to_user
 from .executable import Call, Fetched, Memory, Passed, count_steps
 from .history import History
-from .optim import Optimizer, learning_rates
+from .optim import Optimizer, is_constant, learning_rates
 from .progress import EpochProgress
 from .step import CompiledStep
 from .train_checks import Task, diverged
@@ -91,6 +91,9 @@ class Epochs:
         self.slice = 1
         self._under_way: deque[_Slice] = deque()
         self._epoch_losses = np.empty(self.steps)
+        self._first = np.arange(1, self.steps + 1, dtype=np.float64)
+        self._rates: np.ndarray[Any, Any] | None = None
+        self._written: dict[str, np.ndarray[Any, Any]] = {}
         self._began: Passed | None = None
         self._last: Passed | None = None
 
@@ -128,12 +131,16 @@ class Epochs:
         if self.order is not None:
             bits = np.random.Philox(key=np.array([self.seed % 2**64, epoch], np.uint64))
             self.backend.write(self.order, np.random.Generator(bits).permutation(task.rows))
-        rates = learning_rates(
-            self.optimizer.lr, epoch * steps, (epoch + 1) * steps, task.epochs * steps
-        )
-        counted = np.arange(epoch * steps + 1, (epoch + 1) * steps + 1, dtype=np.float64)
-        for name, numbers in self.optimizer.stepped(rates, counted).items():
-            self.backend.write(self.stepped[name], numbers)
+        rates = self._rates
+        if rates is None or not is_constant(self.optimizer.lr):
+            rates = self._rates = learning_rates(
+                self.optimizer.lr, epoch * steps, (epoch + 1) * steps, task.epochs * steps
+            )
+        for name, numbers in self.optimizer.stepped(rates, self._first + epoch * steps).items():
+            # The same array again is what the kernel has already.
+            if self._written.get(name) is not numbers:
+                self.backend.write(self.stepped[name], numbers)
+                self._written[name] = numbers
         return rates
 
     def finish(self) -> None:

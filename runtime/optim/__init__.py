@@ -3,7 +3,7 @@
 from .adaptive import Adagrad, Adam, AdamW, RMSprop
 from .clip import Clipped
 from .protocol import Optimizer, Schedule, State
-from .schedules import constant, cosine, learning_rates, step, warmup
+from .schedules import constant, cosine, is_constant, learning_rates, step, warmup
 from .sgd import SGD
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "State",
     "constant",
     "cosine",
+    "is_constant",
     "learning_rates",
     "step",
     "warmup",

@@ -100,16 +100,20 @@ def warmup(steps: int, then: float | Schedule) -> Schedule:
     return _Warmup(_count("warmup", "steps", steps), then if callable(then) else constant(then))
 
 
+def is_constant(lr: float | Schedule) -> bool:
+    """Whether every step has the same learning rate."""
+    return isinstance(lr, _Constant) or not callable(lr)
+
+
 def learning_rates(lr: float | Schedule, first: int, last: int, total: int) -> Rates:
     """The learning rate of the steps first, …, last - 1 of `total`.
 
     Raises:
         GraphirError: where a schedule gives what is no finite number.
     """
-    if isinstance(lr, _Constant):
-        lr = lr.lr
-    if not callable(lr):
-        return np.full(last - first, lr, np.float64)
+    if is_constant(lr):
+        return np.full(last - first, lr.lr if isinstance(lr, _Constant) else lr, np.float64)
+    assert callable(lr)
     rates = np.array([lr(step, total) for step in range(first, last)], np.float64)
     if not np.isfinite(rates).all():
         step = first + int(np.flatnonzero(~np.isfinite(rates))[0])
