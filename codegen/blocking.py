@@ -37,6 +37,8 @@ from .tile import (
 
 # Bytes from row to row: where they were fewer, fetching ahead made products slower.
 _FAR = 512
+# Partial sums of a row: additions of one take four cycles.
+_CHAINS_OF_A_ROW = 4
 
 
 def lower_loops(
@@ -143,6 +145,8 @@ class _Blocking:
             if not self._direct(tile, product):
                 sides[side] = self._pack(tile, product, placed)
         padded = frozenset(t for t in sides.values() if self._padded(t))
+        if self._long_rows(product):
+            product = replace(product, by_rows=True, chains=_CHAINS_OF_A_ROW)
         return replace(
             product, left=sides["left"], right=sides["right"], padded=padded,
             prefetched=product.rows is not None and self._far_apart(sides["right"]),
@@ -159,6 +163,21 @@ class _Blocking:
                 if accumulator in read and isinstance(s, Store) and s.axes == accumulator.axes:
                     return next((a for a in s.axes if stride_along(a, s.address) == 1), None)
         return None
+
+    def _long_rows(self, product: Product) -> bool:
+        """Whether single results come of long rows in memory, which the processor fetches ahead
+        where they are read one after the other."""
+        read = resolve(product.left, self.inline)
+        vectors = product.vector.block // product.lanes
+        return (
+            product.inner
+            and product.columns is None
+            and product.rows is not None
+            and not product.summed
+            and isinstance(read, Load)
+            and product.vector.role is AxisRole.TILE
+            and vectors >= _CHAINS_OF_A_ROW
+        )
 
     def _far_apart(self, tile: Tile) -> bool:
         """Whether rows lie so far apart in memory, or in no order, that the processor does not

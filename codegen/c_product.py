@@ -317,12 +317,52 @@ class ProductPrinter:
         out = self.out
         with out.block(""):
             out.line(f"{self.type} sums[{rows}][{width}] = {{0}};")
-            self._summed(0, 1, lambda chain: self._inner_run(base, rows, column, width))
+            if self.p.by_rows:
+                self._inner_rows(base, rows)
+            else:
+                self._summed(0, 1, lambda chain: self._inner_run(base, rows, column, width))
             if rows in (4, self.p.lanes) and rows > 1 and self._rows_in_order():
                 with self._unrolled("q", width):
                     self._inner_store_rows(base, rows, column)
             else:
                 self._each(rows, width, lambda: self._inner_store(base, column))
+
+    def _inner_rows(self, base: str, rows: int) -> None:
+        """One row after the other, each in several partial sums."""
+        out, p = self.out, self.p
+        n, at, chains = p.vector.block, f"{p.vector.name}b", p.chains
+        vectors = n // p.lanes
+
+        def step(chain: str, place: str, tail: int | None = None) -> None:
+            out.position(p.vector, place)
+            sides = [
+                f"{self.type}_load(&{self._element(t)})"
+                if tail is None or t in p.padded
+                else f"{self.type}_tail(&{self._element(t)}, {tail})"
+                for t in (p.left, p.right)
+            ]
+            out.line(f"parts[{chain}] += {' * '.join(sides)};")
+
+        with out.block(f"for (int u = 0; u < {rows}; u++)"):
+            self._read_row(base)
+            out.line(f"{self.type} parts[{chains}] = {{0}};")
+            whole = vectors // chains * chains
+            stride = chains * p.lanes
+            with (
+                out.block(f"for (int64_t {at} = 0; {at} < {whole * p.lanes}; {at} += {stride})"),
+                self._unrolled("c", chains),
+            ):
+                step("c", f"{at} + {p.lanes} * c")
+            for chain in range(vectors - whole):
+                with out.block(""):
+                    step(str(chain), str((whole + chain) * p.lanes))
+            if n % p.lanes:
+                with out.block(""):
+                    step(str(chains - 1), str(vectors * p.lanes), n % p.lanes)
+            pairs = [f"parts[{c}]" for c in range(chains)]
+            while len(pairs) > 1:
+                pairs = [f"({a} + {b})" for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
+            out.line(f"sums[u][0] = {pairs[0]};")
 
     def _rows_in_order(self) -> bool:
         """Whether results along the rows are neighbours in an array of their own."""

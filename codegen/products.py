@@ -42,6 +42,7 @@ class Product:
         padded: the operands of which whole vectors may be read, with zeros beyond the end.
         prefetched: whether the next rows of `right` are fetched while it uses these again.
         chains: independent partial sums over the innermost summed axis, to hide latency.
+        by_rows: inner: each row is read to its end before the next, in `chains` partial sums.
     """
 
     statement: Contract
@@ -59,6 +60,7 @@ class Product:
     chains: int
     padded: frozenset[Tile] = frozenset()
     prefetched: bool = False
+    by_rows: bool = False
 
     @property
     def out_order(self) -> tuple[Axis, ...]:
