@@ -93,6 +93,8 @@ def chunk(x: Value, chunks: int, dim: int = 0) -> tuple[Value, ...]:
     """torch's chunk: at most `chunks` parts of one size, but for the last."""
     axis = axis_of("chunk", dim, x.ndim)
     size = known_size("chunk", x, axis)
+    if size == 0:
+        return _parts(x, axis, [0] * chunks)
     return split(x, max(-(-size // chunks), 1), axis)
 
 
@@ -273,6 +275,8 @@ def move_axes(x: Value, source: Any, destination: Any) -> Value:
     Raises:
         ShapeError: where their numbers differ or one occurs twice.
     """
+    if not x.ndim:
+        return x
     sources, targets = (
         tuple(axis_of("movedim", a, x.ndim) for a in ((v,) if isinstance(v, int) else v))
         for v in (source, destination)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from . import dtypes
 from .composites import Axes, count, mean, norm, stop_gradient, unsupported_option, where
 from .dtypes import DType
-from .errors import DTypeError, UnsupportedError
+from .errors import DTypeError, ShapeError, UnsupportedError
 from .layout import axis_of, flatten, move_axis, reshape, unsqueeze
 from .selection import iota, one_hot_mask
 from .sizes import Dim, Size
@@ -19,6 +19,7 @@ from .value import (
     binary,
     cast,
     float_value,
+    normalise_axes,
     reduce,
     unary,
 )
@@ -42,6 +43,26 @@ def prod(x: Value, dim: Axes = None, keepdim: bool = False, dtype: DType | None 
     """The product over `dim` (all by default); integers and bools are multiplied as int64."""
     wide = dtype or (x.element if x.element.is_float else dtypes.int64)
     return reduce("prod", cast(x, wide), dim, keepdim)
+
+
+def extreme(op: str, x: Value, dim: Axes = None, keepdim: bool = False) -> Value:
+    """`amax` or `amin` over `dim`; equals share its derivative.
+
+    Raises:
+        ShapeError: where there are no elements to choose from.
+    """
+    _some_of(op, x, dim)
+    return reduce(op, x, dim, keepdim)
+
+
+def _some_of(op: str, x: Value, dim: Axes) -> None:
+    """Raise ShapeError where an axis that an extremum is taken over has no elements."""
+    axes = normalise_axes(op, dim, x.ndim)
+    if 0 in (x.sizes[a] for a in axes):
+        raise ShapeError(
+            f"{op[1:]}: {x.node.type} has no elements to choose from",
+            hint="take it over axes that have elements, or leave out what is empty",
+        )
 
 
 def _number(like: Value, size: Size) -> Value:
@@ -68,6 +89,7 @@ def _position(op: str, x: Value, axis: int) -> Value:
 
 def _arg(op: str, x: Value, dim: int | None, keepdim: bool) -> Value:
     x = stop_gradient(x)
+    _some_of(op, x, dim)
     if dim is None:
         found = _position(op, flatten(x), 0)
         return reshape(found, (1,) * x.ndim if keepdim else ())
@@ -163,7 +185,7 @@ def vector_norm(x: Value, ord: float = 2, dim: Axes = None, keepdim: bool = Fals
         return norm(x, dim, keepdim)
     size = abs(x)
     if ord in (inf, -inf):
-        return reduce("amax" if ord > 0 else "amin", size, dim, keepdim)
+        return extreme("amax" if ord > 0 else "amin", size, dim, keepdim)
     if ord == 0:
         return reduce("sum", cast(binary("ne", x, 0.0), x.element), dim, keepdim)
     if ord == 1:

@@ -16,10 +16,10 @@ from graphir.evaluate import bind_sizes
 from graphir.frontend.torch_modules import is_module
 from graphir.graph import Graph
 from graphir.tracing import Dynamic
-from graphir.trees import NAMESPACE, leaf_names
+from graphir.trees import NAMESPACE
 from graphir.value import Value
 
-from .arrays import call_key, leaves_of, refuse_empty, shape_of, signature
+from .arrays import call_key, leaves_of, shape_of, signature
 from .autograd import differentiable
 from .backends import Kernel, check_options
 from .check import checked
@@ -166,7 +166,6 @@ class Compiled(Generic[P, R]):
         kind: Hashable,
         shapes: tuple[tuple[int, ...], ...],
     ) -> tuple[Entry, dict[str, int]]:
-        refuse_empty(leaf_names(self.fn, args), leaves)
         alike = self._by_kind.setdefault(kind, [])
         for entry in alike:
             sizes = entry.sizes(shapes)

@@ -75,12 +75,12 @@ def _real(x: Value) -> Value:
 
 def amax(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """np.max."""
-    return reduce("amax", x, dim, keepdim)
+    return r.extreme("amax", x, dim, keepdim)
 
 
 def amin(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """np.min."""
-    return reduce("amin", x, dim, keepdim)
+    return r.extreme("amin", x, dim, keepdim)
 
 
 def ptp(x: Any, dim: Any = None, keepdim: bool = False) -> Any:

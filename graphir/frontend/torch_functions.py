@@ -90,19 +90,19 @@ def extremum(op: str, pairwise: str) -> Implementation:
             return binary(pairwise, input, other)
         if dim is not None:
             return reductions.extremum(op, input, dim, keepdim)
-        return reduce(op, input, None)
+        return reductions.extreme(op, input)
 
     return apply
 
 
 def amax(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The largest element; equals share its derivative."""
-    return reduce("amax", x, all_if_empty(dim), keepdim)
+    return reductions.extreme("amax", x, all_if_empty(dim), keepdim)
 
 
 def amin(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest element; equals share its derivative."""
-    return reduce("amin", x, all_if_empty(dim), keepdim)
+    return reductions.extreme("amin", x, all_if_empty(dim), keepdim)
 
 
 def spread(function: Callable[..., Any]) -> Implementation:

@@ -37,7 +37,7 @@ def single(case: Case) -> Case:
 
 
 def arguments(case: Case) -> list[torch.Tensor]:
-    """Operands; matrices do not lie in memory in the order of their axes.
+    """Operands, which do not lie in memory in the order of their axes, nor close together.
 
     An argument has elements, so what is empty is cut from one in the function, by `operands`.
     """
@@ -45,7 +45,12 @@ def arguments(case: Case) -> list[torch.Tensor]:
     for i, x in enumerate(draw(case, np.random.default_rng(11))):
         given = x if x.size else np.ones([max(size, 1) for size in x.shape])
         tensor = torch.tensor(given, dtype=getattr(torch, case.type_of(i).name))
-        made.append(tensor.T.contiguous().T if tensor.ndim == 2 else tensor)
+        if tensor.ndim == 1:
+            tensor = torch.stack([tensor, tensor], 1)[:, 1]
+        elif tensor.ndim:
+            turned = tuple(reversed(range(tensor.ndim)))
+            tensor = tensor.permute(turned).contiguous().permute(turned)
+        made.append(tensor)
     return made
 
 

@@ -165,9 +165,20 @@ def test_a_tracked_tensor_is_not_detached_silently() -> None:
 
 
 def test_an_empty_batch() -> None:
-    compiled = graphir.compile(predict, backend="reference")
-    with pytest.raises(graphir.ShapeError, match="`x` is empty"):
-        compiled((numbers(3), np.float32(0)), numbers(0, 3))
+    """It is compiled for itself: what serves every other number of rows serves 1 and more."""
+    compiled = graphir.compile(predict, backend="c")
+    for rows in (2, 0, 5, 0):
+        assert compiled((numbers(3), np.float32(0)), numbers(rows, 3)).shape == (rows,)
+    assert len(compiled.entries) == 2
+
+    @graphir.compile(backend="c")
+    def loss(table: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return table[ids].sum()
+
+    assert loss(torch.ones(3, 2), torch.zeros(0, dtype=torch.int64)) == 0
+    gradient = graphir.compile(graphir.grad(loss), backend="c")
+    ids = torch.zeros(0, dtype=torch.int64)
+    assert torch.equal(gradient(torch.ones(3, 2), ids), torch.zeros(3, 2))
 
 
 def test_an_index_out_of_range_names_argument_and_place() -> None:

@@ -100,8 +100,26 @@ def constant_cases() -> list[Case]:
     ]
 
 
-# Axes of one element and of none, and 0-d values; of elementwise ops `at_the_edge` makes them.
+# Axes of one element and of none, 0-d and 5-d values; of elementwise ops `at_the_edge` makes them.
 EDGES = [
+    Case(
+        "contract",
+        ((2, 1, 3, 2, 4), (2, 1, 3, 4, 2)),
+        {"lhs": "abcij", "rhs": "abcjk", "out": "abcik"},
+    ),
+    Case("contract", ((2, 1, 3, 2, 2), (3, 2)), {"lhs": "abcij", "rhs": "cj", "out": "iba"}),
+    Case("broadcast", ((3, 2),), {"shape": (2, 1, 3, 4, 2), "dims": (2, 4)}),
+    Case("reshape", ((2, 1, 3, 4, 2),), {"shape": (6, 2, 1, 2, 2)}),
+    Case("permute", ((2, 1, 3, 4, 2),), {"order": (3, 0, 4, 2, 1)}),
+    Case("slice", ((2, 1, 3, 5, 2),), {"axis": 3, "start": 4, "step": -2, "length": 3}),
+    Case("embed", ((2, 1, 3, 2, 2),), {"axis": 2, "start": 1, "step": 1, "length": 5}),
+    Case("take", ((3, 2, 1, 2, 2), (2, 2)), {}, _INDEX, _ROWS),
+    Case("scatter_add", ((2, 2, 3, 1, 2), (2, 2)), {"size": 4}, _INDEX, _ROWS),
+    *(
+        Case(op, ((2, 1, 3, 2, 2),), {"axes": axes})
+        for op in ("sum", "prod", "amax", "amin")
+        for axes in ((1,), (0, 2, 4), (3,), (0, 1, 2, 3, 4))
+    ),
     Case("contract", ((1, 1), (1, 1)), {"lhs": "nd", "rhs": "dk", "out": "nk"}),
     Case("contract", ((2, 0), (0, 3)), {"lhs": "nd", "rhs": "dk", "out": "nk"}),
     Case("contract", ((0, 2), (2, 3)), {"lhs": "nd", "rhs": "dk", "out": "nk"}),
@@ -128,11 +146,14 @@ EDGES = [
 ]
 
 
+_SHAPES = ((1, 1), (0, 3), (), (2, 1, 3, 1, 2))
+
+
 def at_the_edge() -> list[Case]:
-    """Every elementwise op of one element, of none and of 0-d operands, and EDGES."""
+    """Every elementwise op of one element, of none, of 0-d and 5-d operands, and EDGES."""
     plain = [c for c in (*all_cases(), *constant_cases()) if OPS[c.op].kind is Kind.ELEMENTWISE]
     return [
-        *(replace(c, shapes=(s,) * len(c.shapes)) for c in plain for s in ((1, 1), (0, 3), ())),
+        *(replace(c, shapes=(s,) * len(c.shapes)) for c in plain for s in _SHAPES),
         *EDGES,
     ]
 

@@ -1,0 +1,90 @@
+"""Functions at shapes of no axes, of five, of one element and of none: torch's value, gradient and
+second gradient; an error of graphir's where torch has one."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import pytest
+import torch
+from comparison import assert_alike, graphirs, torchs
+from edge_shapes import REFUSED, SHAPES, at
+from operations import Operation
+
+import graphir
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+# Many in one function: it compiles once.
+TOGETHER = 60
+
+
+def taken(shape: str) -> tuple[list[Operation], list[Operation]]:
+    """Those that torch takes at this shape, and those that it refuses."""
+    good, bad = [], []
+    for operation in at(SHAPES[shape]):
+        try:
+            operation.fn(*operation.arguments())
+        except (RuntimeError, IndexError, ValueError, TypeError):
+            bad.append(operation)
+        else:
+            good.append(operation)
+    return good, bad
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("backend", ["reference", "c", "interpret"])
+def test_value_and_gradients(backend: str, shape: str) -> None:
+    every = [o for o in taken(shape)[0] if (shape, o.name) not in REFUSED]
+    assert len(every) > 100
+    for start in range(0, len(every), TOGETHER):
+        part = every[start : start + TOGETHER]
+        args = list(chain.from_iterable(o.arguments() for o in part))
+        found = graphirs(part, backend)(*args)
+        for operation, ours, theirs in zip(part, found, torchs(part, args), strict=True):
+            try:
+                assert_alike(ours, theirs, max(operation.loose, 2000))
+            except AssertionError as error:
+                error.add_note(f"{operation} of {SHAPES[shape]} on {backend}")
+                raise
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_torch_refuses_is_refused(shape: str) -> None:
+    for operation in taken(shape)[1]:
+        with pytest.raises(graphir.GraphirError):
+            graphirs([operation])(*operation.arguments())
+
+
+@pytest.mark.parametrize(("shape", "name"), sorted(REFUSED))
+def test_what_is_refused_of_what_torch_takes(shape: str, name: str) -> None:
+    (operation,) = (o for o in taken(shape)[0] if o.name == name)
+    with pytest.raises(graphir.GraphirError) as caught:
+        graphirs([operation])(*operation.arguments())
+    assert caught.value.hint
+
+
+LAYOUTS = {
+    "a transpose": lambda x: x.permute(4, 2, 0, 3, 1).contiguous().permute(2, 4, 1, 3, 0),
+    "every other element": lambda x: torch.stack([x, -x], -1).flatten(-2)[..., ::2],
+    "an offset": lambda x: torch.cat([x[:1], x], 0)[1:],
+    "repeats": lambda x: x[:1, :1, :, :1].expand(2, 1, 3, 1, 2),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("backend", ["reference", "c", "interpret"])
+def test_arguments_that_are_not_contiguous(backend: str, layout: str) -> None:
+    every = [o for o in taken("5-d")[0] if not o.name.startswith("elementwise")]
+    every += [o for o in taken("5-d")[0] if len(o.shapes) > 1]
+    lay = LAYOUTS[layout]
+    for start in range(0, len(every), TOGETHER):
+        part = every[start : start + TOGETHER]
+        args = [lay(x) for o in part for x in o.arguments()]
+        assert layout == "an offset" or not args[0].is_contiguous()
+        found = graphirs(part, backend)(*args)
+        for operation, ours, theirs in zip(part, found, torchs(part, args), strict=True):
+            try:
+                assert_alike(ours, theirs, max(operation.loose, 2000))
+            except AssertionError as error:
+                error.add_note(f"{operation} of {layout} on {backend}")
+                raise
