@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from .angles import far_angles
 from .loops import (
     Array,
     LoopKernel,
@@ -64,6 +65,7 @@ def lower_loops(
                 nest.axes = loop_order(nest, arrays, inline)
                 nest.sums = vector_sums(nest)
                 nest.aside = sums_aside(nest, arrays)
+                nest.far = far_angles(nest, arrays, inline)
     made.zeroed = _zeroed(made, inline)
     made.fresh = _fresh(made)
     return made

@@ -8,7 +8,7 @@ from contextlib import ExitStack, nullcontext
 from .c_expr import Expressions, extent, literal, local, size_text
 from .c_product import ProductPrinter, Writer
 from .c_vector import vector_name
-from .loops import LoopKernel, Nest, Part, Transposition
+from .loops import FarAngles, LoopKernel, Nest, Part, Transposition
 from .products import Product
 from .program import BATCH, ROWS, Program
 from .spelling import C_TYPES, bare, spell_c
@@ -244,6 +244,64 @@ class KernelPrinter(Writer):
                     self._statement(copy, nest, ())
 
     def _nest(self, nest: Nest) -> None:
+        found = nest.far
+        if found is None or not nest.axes:
+            self._loops(nest, far=found is not None)
+            return
+        # `far` is the size of the largest angle: some need the slow form of the loops.
+        with self.block(""):
+            suffix = _suffix(found)
+            many = f"fars[{found.lanes}] = {{0}}, " if found.lanes > 1 else ""
+            self.line(f"{'float' if suffix else 'double'} {many}far = 0;")
+            if found.scan is None:
+                self._copy_accumulators(found.restored, "before_{0}", "{0}", declare=True)
+                self._loops(nest, asked=found)
+            else:
+                self._scan(nest, found, found.scan)
+            if found.lanes > 1:
+                joined = f"far = gr_larger{suffix}(far, fars[e])"
+                self.line(f"for (int e = 0; e < {found.lanes}; e++) {joined};")
+            if found.scan is not None:
+                with self.block(f"if (!gr_far{suffix}(far))"):
+                    self._loops(nest)
+            with self.block(f"if (gr_far{suffix}(far))"):
+                self._copy_accumulators(found.restored, "{0}", "before_{0}")
+                self._loops(nest, far=True)
+
+    def _copy_accumulators(
+        self, tiles: Sequence[Tile], to: str, source: str, *, declare: bool = False
+    ) -> None:
+        for tile in tiles:
+            kind, name = C_TYPES[tile.dtype.name] + " " if declare else "", tile.name
+            if not tile.axes:
+                self.line(f"{kind}{to.format(name)} = {source.format(name)};")
+                continue
+            elements = self.arrays[tile].elements
+            if declare:
+                self.line(f"{kind}{to.format(name)}[{elements}];")
+            size = elements * tile.dtype.itemsize
+            self.line(f"memcpy({to.format(name)}, {source.format(name)}, {size});")
+
+    def _scan(self, nest: Nest, found: FarAngles, statements: Sequence[Statement]) -> None:
+        """Loops that compute the angles and nothing else."""
+        with ExitStack() as loops:
+            for axis in nest.axes:
+                if axis is nest.axes[-1]:
+                    self._vectorise(axis, (), [], found)
+                loops.enter_context(self.loop(axis))
+            self.expr.local = set()
+            for s in statements:
+                self._statement(s, nest, ())
+            self._ask(found, nest.axes[-1])
+            self.expr.local = set()
+
+    def _ask(self, found: FarAngles, inner: Axis) -> None:
+        place = "far" if found.lanes == 1 else f"fars[{local(inner)}]"
+        for angle in found.angles:
+            larger = f"gr_larger{_suffix(found)}({place}, {self.expr.value(angle)})"
+            self.line(f"{place} = {larger};")
+
+    def _loops(self, nest: Nest, *, far: bool = False, asked: FarAngles | None = None) -> None:
         joins = [s for s in nest.statements if isinstance(s, (Reduce, Contract))]
         inner = nest.axes[-1] if nest.axes else None
         running = [s for s in joins if inner in s.axes and s.out.axes and s not in nest.sums]
@@ -269,14 +327,17 @@ class KernelPrinter(Writer):
                         for s in joins
                         if inner in s.axes and _operator(s) == "add" and s not in nest.sums
                     ]
-                    self._vectorise(nest, inner, sums)
+                    if not far:
+                        self._vectorise(inner, joins, sums, asked)
                     innermost.enter_context(self.loop(inner))
                 self.expr.local = set()
                 for s in nest.statements:
                     if s in nest.sums:
                         self._term(s, terms[s], inner)
                     else:
-                        self._statement(s, nest, running)
+                        self._statement(s, nest, running, far=far)
+                if asked is not None and inner is not None:
+                    self._ask(asked, inner)
                 self.expr.local = set()
             for join in running:
                 target = self._target(join, nest, ())
@@ -347,14 +408,19 @@ class KernelPrinter(Writer):
             else:
                 self._join(target, s.out, _operator(s), joined)
 
-    def _vectorise(self, nest: Nest, inner: Axis, sums: list[str]) -> None:
+    def _vectorise(
+        self,
+        inner: Axis,
+        joins: Sequence[Reduce | Contract],
+        sums: list[str],
+        asked: FarAngles | None,
+    ) -> None:
         """Ask for vectors, whose sums may be taken in any fixed order."""
-        if any(
-            isinstance(s, (Reduce, Contract)) and inner in s.axes and _operator(s) != "add"
-            for s in nest.statements
-        ):
+        if any(inner in s.axes and _operator(s) != "add" for s in joins):
             return
         reduction = f" reduction(+:{', '.join(sums)})" if sums else ""
+        if asked is not None and asked.lanes == 1:
+            reduction += " reduction(max:far)"
         self.line(f"#pragma omp simd{reduction}")
 
     def _target(
@@ -374,14 +440,16 @@ class KernelPrinter(Writer):
                 loops.enter_context(self.loop(axis))
             self.line(f"{self.expr.place(s.out)} = {_identity(s)};")
 
-    def _statement(self, s: Statement, nest: Nest, running: Sequence[Reduce | Contract]) -> None:
+    def _statement(
+        self, s: Statement, nest: Nest, running: Sequence[Reduce | Contract], *, far: bool = False
+    ) -> None:
         value = self.expr.value
         match s:
             case Map(out=out, op=op, args=args):
                 operands = [value(a) for a in args]
                 if op == "where":
                     operands[1:] = self._read_anyway(out, args[1:], operands[1:])
-                self._assign(out, bare(spell_c(op, out.dtype, args[-1].dtype, *operands)))
+                self._assign(out, bare(spell_c(op, out.dtype, args[-1].dtype, *operands, far=far)))
             case Load(out=out, address=address):
                 self._assign(out, self.expr.read(address, out.dtype))
             case Store(value=stored, address=address):
@@ -419,6 +487,11 @@ class KernelPrinter(Writer):
 
 def _aside(s: Reduce | Contract) -> str:
     return f"{s.out.name}_aside"
+
+
+def _suffix(found: FarAngles) -> str:
+    """Of the functions for the widest of the angles."""
+    return "" if any(a.dtype.itemsize == 8 for a in found.angles) else "f"
 
 
 def _operator(s: Reduce | Contract) -> str:

@@ -18,8 +18,8 @@ from .random_text import C_RANDOM
 
 # A bound on each function's error in units of the last place, float and double. Measured, with FMA
 # and without: one float in 17 or more (with FMA, all for exp, log and tanh) and doubles over 60
-# million. sin and cos (and tan alike): up to 8e8; from there to 2^50 the error is 4 units of 1's
-# last place with FMA, and without it grows in proportion to x, to 0.06. pow in double is libm's.
+# million. sin, cos and tan: up to 8e8; beyond it `gr_far_sin` and the like ask libm. pow in double
+# is libm's.
 ACCURACY: Mapping[str, tuple[float, float | None]] = {
     "exp": (1.1, 1.1),
     "exp2": (1.1, 1.1),
@@ -81,6 +81,7 @@ _CONSTANTS: dict[str, tuple[str, str]] = {
     "HALF_PI_LO": ("-0x1.777a5cp-25f", "0x1.1a62633145c07p-54"),
     "QUARTER_PI": ("0x1.921fb6p-1f", "0x1.921fb54442d18p-1"),
     "QUARTER_PI_LO": ("-0x1.777a5cp-26f", "0x1.1a62633145c07p-55"),
+    "FAR": ("8e8f", "8e8"),
 }
 
 # Templates: `$name` is a constant of the type, and a line `POLY p(x) NAME;` evaluates one of the
@@ -105,14 +106,12 @@ GR_INLINE $T gr_from_bits$F($U u) {
     "gr_sin_cos": (
         """
 /* The sine and cosine of x less the nearest multiple of pi/2, whose number modulo 4 is in the last
-   two bits of the result. x is reduced in double: exact products up to 8e8, or with FMA. From 2^50
-   on, where floats lie 2^27 apart, NaN. */
+   two bits of the result. x is reduced in double, by exact products up to 8e8. */
 GR_INLINE uint32_t gr_sin_cosf(float x, float *s, float *c) {
     const double wide = x;
     const double shifted = wide * 0x1.45f306dc9c883p-1 + 0x1.8p52;
     const double n = shifted - 0x1.8p52;
-    float r = (float)(wide - n * 0x1.921fb6p+0 - n * -0x1.777a5cf72cecep-25);
-    r = __builtin_fabsf(x) < 0x1p50f ? r : NAN;
+    const float r = (float)(wide - n * 0x1.921fb6p+0 - n * -0x1.777a5cf72cecep-25);
     const float square = r * r;
     POLY p(square) SIN;
     POLY q(square) COS;
@@ -123,17 +122,15 @@ GR_INLINE uint32_t gr_sin_cosf(float x, float *s, float *c) {
 """,
         """
 /* The sine and cosine of x less the nearest multiple of pi/2, whose number modulo 4 is in the last
-   two bits of the result. Exact products up to 8e8, or with FMA. From 2^50 on, where doubles lie
-   1/4 apart, NaN. */
+   two bits of the result; by exact products up to 8e8. */
 GR_INLINE uint64_t gr_sin_cos(double x, double *s, double *c) {
     const double shifted = x * 0x1.45f306dc9c883p-1 + 0x1.8p52;
     const double n = shifted - 0x1.8p52;
     const double high = x - n * 0x1.921fb6p+0 - n * -0x1.777a5cp-25;
     const double next = high - n * -0x1.ee59dap-50;
     const double rest = ((high - next) - n * -0x1.ee59dap-50) - n * 0x1.98a2e03707345p-77;
-    double r = next + rest;
+    const double r = next + rest;
     const double low = (next - r) + rest;
-    r = __builtin_fabs(x) < 0x1p50 ? r : NAN;
     const double square = r * r;
     POLY p(square) SIN;
     POLY q(square) COS;
@@ -173,6 +170,26 @@ GR_INLINE $T gr_tan$F($T x) {
     const $T y = (odd ? -c : s) / (odd ? s : c);
     return x == 0.0$F ? x : y;
 }
+""",
+    "gr_far": """
+/* Whether the functions above do not reduce x exactly. */
+GR_INLINE int gr_far$F($T x) { return __builtin_fabs$F(x) > $FAR; }
+""",
+    "gr_larger": """
+/* The larger of a size and that of x; not a number is passed over. */
+GR_INLINE $T gr_larger$F($T most, $T x) {
+    const $T size = __builtin_fabs$F(x);
+    return size > most ? size : most;
+}
+""",
+    "gr_far_sin": """
+GR_INLINE $T gr_far_sin$F($T x) { return gr_far$F(x) ? sin$F(x) : gr_sin$F(x); }
+""",
+    "gr_far_cos": """
+GR_INLINE $T gr_far_cos$F($T x) { return gr_far$F(x) ? cos$F(x) : gr_cos$F(x); }
+""",
+    "gr_far_tan": """
+GR_INLINE $T gr_far_tan$F($T x) { return gr_far$F(x) ? tan$F(x) : gr_tan$F(x); }
 """,
     "gr_erf": """
 GR_INLINE $T gr_erf$F($T x) {

@@ -100,6 +100,26 @@ class Transposition:
     lanes: int
 
 
+@dataclass(frozen=True)
+class FarAngles:
+    """The arguments of a nest's sines, cosines and tangents, which are asked whether one lies so
+    far out that the usual functions do not reach it.
+
+    Attributes:
+        angles: those arguments.
+        scan: what computes them, for loops that ask before the nest's own; None where the nest
+            itself asks, since it may be run again.
+        restored: accumulators that a second run starts from as the first did.
+        lanes: how many answers there are, one a place of a short innermost loop, which takes less
+            time than joining them at its end; 1 where they are joined.
+    """
+
+    angles: tuple[Tile, ...]
+    scan: tuple[Map, ...] | None
+    restored: tuple[Tile, ...] = ()
+    lanes: int = 1
+
+
 @dataclass(eq=False)
 class Nest:
     """Loops from the outermost to the innermost, and the statements in the innermost one.
@@ -116,6 +136,7 @@ class Nest:
     sums: tuple[Reduce | Contract, ...] = ()
     aside: tuple[Reduce | Contract, ...] = ()
     transposition: Transposition | None = None
+    far: FarAngles | None = None
 
 
 @dataclass(eq=False)

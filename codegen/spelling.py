@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphir.dtypes import DType, bfloat16, float32
 
@@ -15,7 +15,8 @@ class Spelling:
 
     `c` may use `{f}`, the suffix of a function's name for the type ("f" for float32); the `gr_`
     functions are `c_math`'s. The `64` and `_int` templates stand in for `triton` and `c` where
-    those types are spelled differently.
+    those types are spelled differently, and `c_far` for `c` where a loop has met an argument that
+    the usual function does not reach.
     """
 
     c: str
@@ -24,6 +25,7 @@ class Spelling:
     c_int: str | None = None
     triton_int: str | None = None
     c64: str | None = None
+    c_far: str | None = None
 
 
 def _infix(symbol: str, triton: str | None = None) -> Spelling:
@@ -36,6 +38,11 @@ def _function(c: str, triton: str, triton64: str | None = None) -> Spelling:
 
 def _function_of_two(c: str, triton: str) -> Spelling:
     return Spelling(c + "{f}({0}, {1})", triton + "({0}, {1})")
+
+
+def _periodic(name: str, triton: str) -> Spelling:
+    function = _function(f"gr_{name}", triton)
+    return replace(function, c_far=f"gr_far_{name}{{f}}({{0}})")
 
 
 _NAN_ALL = "propagate_nan=tl.PropagateNan.ALL"
@@ -68,9 +75,9 @@ SPELLINGS: dict[str, Spelling] = {
     "log2": _function("gr_log2", "tl.log2"),
     "log10": _function("gr_log10", "libdevice.log10"),
     "sqrt": _function("sqrt", "tl.sqrt_rn", "tl.sqrt"),
-    "sin": _function("gr_sin", "tl.sin"),
-    "cos": _function("gr_cos", "tl.cos"),
-    "tan": _function("gr_tan", "libdevice.tan"),
+    "sin": _periodic("sin", "tl.sin"),
+    "cos": _periodic("cos", "tl.cos"),
+    "tan": _periodic("tan", "libdevice.tan"),
     "asin": _function("gr_asin", "libdevice.asin"),
     "acos": _function("gr_acos", "libdevice.acos"),
     "atan": _function("gr_atan", "libdevice.atan"),
@@ -177,10 +184,24 @@ TRITON_ABBREVIATIONS = {
 }
 
 
-def spell_c(op: str, out: DType, operand: DType, *args: str) -> str:
-    """The C expression of `op`; `operand` is the type that it computes in."""
+# Every float16 is within the reach of the usual functions.
+PERIODIC = frozenset(op for op, row in SPELLINGS.items() if row.c_far is not None)
+_FAR_TYPES = ("float32", "float64")
+
+
+def may_be_far(op: str, operand: DType) -> bool:
+    """Whether `op` has arguments of this type that its usual C function does not reach."""
+    return op in PERIODIC and operand.name in _FAR_TYPES
+
+
+def spell_c(op: str, out: DType, operand: DType, *args: str, far: bool = False) -> str:
+    """The C expression of `op`; `operand` is the type that it computes in.
+
+    Args:
+        far: whether arguments may lie where the usual function does not reach.
+    """
     row = SPELLINGS[op]
-    template = row.c
+    template = row.c_far if far and row.c_far else row.c
     if row.c64 and operand.name == "float64":
         template = row.c64
     if row.c_int and not operand.is_float:
