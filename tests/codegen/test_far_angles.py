@@ -84,6 +84,7 @@ def test_parameters_that_are_far_angles_train() -> None:
     for _ in range(3):
         wanted = wanted - 0.5 * 2 * torch.cos(wanted)
     torch.testing.assert_close(result.params, wanted)
+    assert "if (!gr_far" in result.kernels[0].source
 
 
 @pytest.mark.parametrize("name", ["elementwise", "of rows", "of columns", "sum"])
