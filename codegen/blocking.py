@@ -6,21 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .angles import far_angles
-from .loops import (
-    Array,
-    LoopKernel,
-    Nest,
-    Part,
-    Transposition,
-    accesses,
-    build_loops,
-    loop_order,
-    padded_array,
-    stride_along,
-    vector_sums,
-)
+from .loops import Array, LoopKernel, Nest, Part, Transposition, accesses, padded_array
 from .machine import Machine
-from .partial_sums import sums_aside
+from .nesting import build_loops, loop_order, stride_along
+from .partial_sums import sums_aside, vector_sums
 from .products import Product, load_stride, plan_product, resolve
 from .resident import Resident, relayout
 from .tile import (

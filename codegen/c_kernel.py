@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .c_expr import Expressions, literal, size_text
+from .c_inner import InnerPrinter
 from .c_nest import NestPrinter
-from .c_product import ProductPrinter, Writer
+from .c_outer import OuterPrinter
+from .c_writer import Writer
 from .loops import LoopKernel, Part
 from .products import Product
 from .program import BATCH, ROWS, Program
@@ -201,7 +203,8 @@ class KernelPrinter(Writer):
         self.expr.inline.update(part.inline)
         for nest in part.nests:
             if nest.product is not None:
-                ProductPrinter(nest.product, self.expr, self, self._again(nest.product)).run()
+                form = InnerPrinter if nest.product.inner else OuterPrinter
+                form(nest.product, self.expr, self, self._again(nest.product)).run()
             else:
                 NestPrinter(nest, self.expr, self, self.loops.vector_bytes, self._shared()).run()
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack, nullcontext
 
 from .c_expr import Expressions, extent, literal, local
-from .c_product import Writer
 from .c_vector import vector_name
+from .c_writer import Writer
 from .loops import FarAngles, Nest, Transposition
 from .spelling import C_TYPES, bare, spell_c
 from .tile import Axis, Contract, Load, Map, Reduce, Statement, Store, Tile

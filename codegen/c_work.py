@@ -9,7 +9,7 @@ from graphir.sizes import Size
 
 from .c_expr import size_text
 from .c_kernel import KernelPrinter, aligned, size_lines
-from .c_product import Writer
+from .c_writer import Writer
 from .partial_sums import span_rows
 from .program import Buffer, Program
 from .resident import Resident

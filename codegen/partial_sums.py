@@ -11,8 +11,30 @@ from __future__ import annotations
 from .loops import Array, Nest
 from .tile import Contract, Reduce, Tile, TileKernel
 
+_VECTOR_JOINS = ("add", "maximum", "minimum")  # what whole vectors are joined by
+_LEAST_SUMMED, _MOST_SUMMED = 8, 1024  # terms of a sum by vectors
 _BLOCKS_OF_A_SPAN = 64
 _MOST_ASIDE = 1 << 12  # elements of a block's sums; they lie on the stack
+
+
+def vector_sums(nest: Nest) -> tuple[Reduce | Contract, ...]:
+    """The sums of a nest that are worth adding by vectors, after its innermost loop.
+
+    Left to the compiler, a sum's lanes are joined one after the other: longer than a short loop
+    takes. A long loop would need too much memory for the terms.
+    """
+    if not nest.axes:
+        return ()
+    inner = nest.axes[-1]
+    return tuple(
+        s
+        for s in nest.statements
+        if isinstance(s, (Reduce, Contract))
+        and (isinstance(s, Contract) or s.op in _VECTOR_JOINS)
+        and s.out.dtype.name in ("float32", "float64")
+        and inner in s.axes
+        and _LEAST_SUMMED <= inner.block <= _MOST_SUMMED
+    )
 
 
 def _rounds(s: Reduce | Contract) -> bool:
