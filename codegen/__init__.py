@@ -7,8 +7,9 @@ The stages, in the order in which a graph passes through them:
 3. `schedule` makes kernels one after another. Of each, `fusion` says which nodes it takes; `uses`,
    `blocks` and `gpu_blocks` how large its tiles are; `lower` what its ops become, with `levels`,
    `placement` and `kernel_builder`. The result is the tile IR (`tile`), which `verify` checks.
-4. For C, `blocking` lowers the tile IR to the loop IR (`loops`), which `c_text` prints with the
-   other files in `c_`; `products`, `partial_sums`, `resident` and `sharing` decide for it.
+4. For C, `nesting` makes nests of loops of the tile IR (`loops` is their IR) and `blocking` their
+   products; `c_text` prints them with the other files in `c_`. `products`, `partial_sums`,
+   `angles`, `resident` and `sharing` decide for it.
 5. For a GPU, `epoch_choice` and `epoch` decide what one launch runs; `triton_text` and the other
    files in `triton_` print the tile IR.
 

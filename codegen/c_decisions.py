@@ -9,13 +9,14 @@ from graphir.sizes import evaluate
 from .blocking import lower_loops
 from .cost import WORTH_BYTES, WORTH_FLOPS, WORTH_ROWS, step_sizes, traffic, useful_threads
 from .loops import LoopKernel
+from .partial_sums import span_rows
 from .program import Decision, Program
 from .resident import choose_residents
 from .sharing import buffer_bytes, own_buffers
 
 
 def c_decisions(program: Program) -> tuple[Decision, ...]:
-    """Layouts of parameters, copies of threads, and the form of each product."""
+    """Layouts of parameters, copies of threads, the form of each product, the order of sums."""
     plain = [lower_loops(k, program.machine, {}) for k in program.kernels]
     residents = choose_residents(program, [k.wanted for k in plain])
     loops = [lower_loops(k, program.machine, residents) for k in program.kernels]
@@ -40,7 +41,22 @@ def c_decisions(program: Program) -> tuple[Decision, ...]:
         )
     for kernel in loops:
         found += _products(kernel)
+        found += _long_sums(kernel)
     return tuple(found)
+
+
+def _long_sums(kernel: LoopKernel) -> list[Decision]:
+    rows, stream = span_rows(kernel.kernel), kernel.kernel.stream
+    if rows is None or stream is None:
+        return []
+    return [
+        Decision(
+            "sums",
+            kernel.kernel.name,
+            f"rows are added up within blocks of {stream.block}, blocks within spans of {rows} "
+            "rows, spans within a thread's share: no sum is long, so little is lost to rounding",
+        )
+    ]
 
 
 def _products(kernel: LoopKernel) -> list[Decision]:
@@ -59,7 +75,8 @@ def _products(kernel: LoopKernel) -> list[Decision]:
                     "product",
                     f"{kernel.kernel.name}: {subject}",
                     f"vectors of {p.lanes} along {p.vector.name}, {along}; "
-                    f"{p.row_block} × {columns} results in registers",
+                    f"{p.row_block} × {columns} results in registers"
+                    + (f"; row by row, in {p.chains} partial sums" if p.by_rows else ""),
                 )
             )
     return found

@@ -35,3 +35,10 @@ def test_the_text_reads_a_long_row_in_four_sums_and_a_short_one_beside_others() 
 
     assert "parts[4]" in text(512)
     assert "parts[4]" not in text(7)
+
+
+def test_explain_says_how_long_rows_are_read_and_in_which_order_sums_are_taken() -> None:
+    x, y = np.ones((50, 512), np.float32), np.ones(50, np.float32)
+    step = graphir.compile(graphir.grad(loss), backend="c")
+    told = str(step.explain(np.ones(512, np.float32), x, y))
+    assert "row by row, in 4 partial sums" in " ".join(told.split())

@@ -63,5 +63,5 @@ def test_same_bits_every_time() -> None:
 
 def test_explain_says_what_was_chosen_for_threads_and_vectors() -> None:
     text = str(train(2, SGD(lr=0.1)).explain())
-    for word in ("layout", "copies", "product", "threads", "one barrier"):
+    for word in ("layout", "copies", "product", "sums", "threads", "one barrier"):
         assert word in " ".join(text.split())
