@@ -49,8 +49,10 @@ class InnerPrinter(ProductPrinter):
             ]
             out.line(f"parts[{chain}] += {' * '.join(sides)};")
 
-        with out.block(f"for (int u = 0; u < {rows}; u++)"):
-            self._read_row(base)
+        ends = "" if self.last_row is None else f" && {base} + u <= {self.last_row}"
+        with out.block(f"for (int u = 0; u < {rows}{ends}; u++)"):
+            if p.rows is not None:
+                out.position(p.rows, f"{base} + u")
             out.line(f"{self.type} parts[{chains}] = {{0}};")
             whole = vectors // chains * chains
             stride = chains * p.lanes
