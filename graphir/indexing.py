@@ -14,14 +14,12 @@ from .errors import ShapeError, UnsupportedError
 from .layout import move_axis, permute, reshape
 from .selection import promise_range
 from .sizes import Dim, Size, evaluate, numel
+from .symbolic import NeedsNumber, SymbolicSize, unwrap_size
 from .value import (
-    NeedsNumber,
-    SymbolicSize,
     Value,
     binary,
     broadcast_together,
     cast,
-    unwrap_size,
 )
 
 

@@ -16,7 +16,7 @@ from .errors import Location, UnsupportedError, user_location
 from .frontend import numpy_names, torch_names
 from .in_place import prepared
 from .scatter import held_along, spread_over
-from .value import Deferred, Value
+from .value import Deferred, Value, binary
 
 _ELEMENTWISE = {
     "torch": frozenset(torch_names.SECTIONS["elementwise"]),
@@ -98,8 +98,6 @@ class Masked(Deferred):
 
     def binary(self, op: str, a: Any, b: Any) -> Any:
         """The primitive `op`."""
-        from .value import binary
-
         return self.of(partial(binary, op), a, b)
 
     # -- protocols ------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from .errors import DTypeError, ShapeError, UnsupportedError
 from .layout import axis_of, flatten, move_axis, reshape, unsqueeze
 from .selection import iota, one_hot_mask
 from .sizes import Dim, Size
+from .symbolic import SymbolicSize
 from .value import (
-    SymbolicSize,
     Value,
     binary,
     cast,

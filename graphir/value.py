@@ -11,13 +11,7 @@ from .dtypes import DType, dtype_of, promote, promote_weak
 from .errors import DTypeError, ShapeError, TraceError
 from .graph import Graph, Node
 from .sizes import Dim, Shape
-
-# `as` where indexing, reductions and the torch front end import the name from here.
-from .symbolic import NeedsNumber as NeedsNumber
-from .symbolic import SymbolicSize as SymbolicSize
-from .symbolic import broadcast_shapes
-from .symbolic import require_equal as require_equal
-from .symbolic import unwrap_size as unwrap_size
+from .symbolic import NeedsNumber, SymbolicSize, broadcast_shapes
 
 if TYPE_CHECKING:
     from .in_place import Step

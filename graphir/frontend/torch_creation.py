@@ -13,7 +13,8 @@ from ..dtypes import DType, bool_, dtype_of, float64, int64
 from ..layout import broadcast_to, unsqueeze
 from ..selection import iota
 from ..sizes import Size
-from ..value import SymbolicSize, Value, binary, cast, unwrap_size
+from ..symbolic import SymbolicSize, unwrap_size
+from ..value import Value, binary, cast
 from .names import Implementation, as_sizes
 
 

@@ -12,7 +12,8 @@ from ..dtypes import DType
 from ..errors import DTypeError, UnsupportedError
 from ..ops.elementwise import full_like
 from ..sizes import Shape
-from ..value import Value, binary, cast, lift_all, power, reduce, unwrap_size
+from ..symbolic import unwrap_size
+from ..value import Value, binary, cast, lift_all, power, reduce
 from .names import Implementation, as_sizes
 
 

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, TypeAlias
 
-from ..value import SymbolicSize, Value
+from ..symbolic import SymbolicSize
+from ..value import Value
 
 # What does a call: (a size among its arguments, function, args, keywords).
 Dispatch: TypeAlias = Callable[[SymbolicSize, Any, Sequence[Any], Mapping[str, Any]], Any]

@@ -14,7 +14,8 @@ from ..ops.elementwise import full_like
 from ..scatter import index_put_along, scattered
 from ..selection import promise_range, require_integers
 from ..sizes import format_shape
-from ..value import Value, cast, require_equal
+from ..symbolic import require_equal
+from ..value import Value, cast
 from .names import Implementation
 
 
