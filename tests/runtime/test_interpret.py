@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -371,3 +373,36 @@ def test_a_program_that_forgets_to_close_ends() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert not os.path.exists(done.stdout.strip())
+
+
+def test_a_worker_in_an_endless_kernel_ends_with_the_program() -> None:
+    program = (
+        "import numpy as np\n"
+        "from graphir.runtime.interpret import Interpreter\n"
+        f"one = Interpreter()\none.launch({SOURCE!r}, 'stray', [np.zeros(2), 1], (1,))\n"
+        "print(one._worker.process.pid, flush=True)\n"
+        f"one.launch({SOURCE!r}, 'endless', [np.zeros(2)], (1,))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        worker = int(running.stdout.readline())
+        running.kill()
+    for _ in range(200):
+        if not is_running(worker):
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(worker, signal.SIGKILL)
+        pytest.fail("the worker outlived its program by 20 seconds")
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for (a zombie) does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
