@@ -213,8 +213,10 @@ def name_axes(graph: Graph) -> AxisMap:
         if folded is not None:
             cuts[node, position] = f"two dimensions of {folded!r} would run along one axis"
         elif node.op == "reshape":
-            # The dimensions of 1 that it drops have axes too.
-            ports[node, position] = dims[x]
+            # The dimensions of 1 that it drops have axes too; repeats run along the node's.
+            ports[node, position] = tuple(
+                dims[x][i] if c < 0 or varies(x, i) else c for i, c in enumerate(port)
+            )
     find = classes.find
     return AxisMap(
         {n: tuple(find(d) for d in axes) for n, axes in dims.items()},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from .angles import far_angles
 from .loops import Array, LoopKernel, Nest, Part, Transposition, accesses, padded_array
@@ -42,11 +43,12 @@ def lower_loops(
     made = build_loops(relayout(kernel, residents), machine.vector_bytes)
     inline = dict(made.preamble.inline)
     parts = (made.preamble, made.body, made.epilogue)
+    packs: _Packs = {}
     for part in parts:
         inline.update(part.inline)
         # What does not change along the stream is copied once, before it.
         early = made.preamble if part is made.body else part
-        _Blocking(made, part, early, inline, residents, machine.accumulators).run()
+        _Blocking(made, part, early, inline, residents, machine.accumulators, packs).run()
     arrays = made.arrays()
     for part in parts:
         for nest in part.nests:
@@ -92,6 +94,10 @@ def _zeroed(made: LoopKernel, inline: Mapping[Tile, Statement]) -> frozenset[Til
     return frozenset(t for t in found if t in arrays and arrays[t].padded)
 
 
+# The copies of a kernel, by the part that makes them, what they are of, and their layout.
+_Packs: TypeAlias = dict[tuple[Part, Tile, tuple[Axis, ...]], Tile]
+
+
 class _Blocking:
     """Chooses the form of each contraction of a part, and the copies that it needs."""
 
@@ -103,11 +109,11 @@ class _Blocking:
         inline: Mapping[Tile, Statement],
         residents: Mapping[str, Resident],
         accumulators: int,
+        packs: _Packs,
     ) -> None:
-        self.residents, self.accumulators = residents, accumulators
+        self.residents, self.accumulators, self.packs = residents, accumulators, packs
         self.made, self.part, self.early, self.inline = made, part, early, inline
         self.arrays = made.arrays()
-        self.packs: dict[tuple[Tile, tuple[Axis, ...]], Tile] = {}
 
     def run(self) -> None:
         """Fill in `Nest.product` wherever a contraction has a blocked form."""
@@ -227,7 +233,7 @@ class _Blocking:
 
     def _pack(self, tile: Tile, product: Product, placed: list[Nest]) -> Tile:
         layout = (*(a for a in tile.axes if a is not product.vector), product.vector)
-        key = (tile, layout)
+        key = (self.early, tile, layout)
         if key not in self.packs:
             packed = Tile(f"{tile.name}_packed{len(self.packs)}", tile.axes, tile.dtype, tile.node)
             self.packs[key] = packed

@@ -143,6 +143,9 @@ def silu(x: Value) -> Value:
 def logaddexp(input: Any, other: Any) -> Value:
     """`log(exp(input) + exp(other))` without overflow."""
     x, y = lift_all(input, other)
+    # A 0-d operand of a wider type yields to the type of the other before it gets its shape.
+    wanted = result_dtype(x, y)
+    x, y = cast(x, wanted), cast(y, wanted)
     most = binary("maximum", x, y)
     # Beside an infinity the other has no part; of two, the derivative is NaN, as in torch.
     alone = binary("eq", most, inf) & binary("ne", x, y)

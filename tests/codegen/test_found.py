@@ -42,6 +42,10 @@ def _xlogy(x: Any, y: Any) -> Any:
     return torch.xlogy(x, y)
 
 
+def _logaddexp(x: Any, y: Any) -> Any:
+    return torch.logaddexp(x, y)
+
+
 def _running(x: Any) -> Any:
     """An axis of one element runs through more of it than any other."""
 
@@ -95,5 +99,6 @@ def test_a_number_in_an_array_yields_to_the_type_of_the_others(backend: str) -> 
     """Also where a condition gives it their shape first."""
     x, y = torch.rand(2, 3), torch.tensor(0.7, dtype=torch.float64)
     for args in ((x, y), (y, x), (x.double(), y.float())):
-        got = graphir.compile(_xlogy, backend=backend, dynamic=())(*args)
-        torch.testing.assert_close(got, torch.xlogy(*args))
+        for function, by_torch in ((_xlogy, torch.xlogy), (_logaddexp, torch.logaddexp)):
+            got = graphir.compile(function, backend=backend, dynamic=())(*args)
+            torch.testing.assert_close(got, by_torch(*args))
