@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,24 @@ from .runner import Timed
 from .workloads import Array, Data, Params, Workload
 
 
+def _named_loss(workload: Workload) -> Callable[[Any, Any, Any], Any]:
+    """The workload's loss in torch; the kernels carry the workload's name."""
+    ops = torch_ops()
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        return workload.loss(ops, params, x, y)
+
+    loss.__name__ = workload.name
+    return loss
+
+
 class Graphir:
     """`graphir.train`; the seconds are its own history's, of the epochs without preparations."""
 
     def __init__(self, workload: Workload, params: Params, data: Data, device: str) -> None:
         self.workload, self.first = workload, params
         self.device, self.data = device, tensors(data, device)
-        ops = torch_ops()
-
-        def loss(params: Any, x: Any, y: Any) -> Any:
-            return workload.loss(ops, params, x, y)
-
-        # The kernels carry the workload's name.
-        loss.__name__ = workload.name
-        self.loss = loss
+        self.loss = _named_loss(workload)
         self.reset()
 
     def reset(self) -> None:
@@ -54,13 +59,7 @@ class GraphirSteps(Timed):
     def __init__(self, workload: Workload, params: Params, data: Data, device: str) -> None:
         self.workload, self.first = workload, params
         self.device, self.data = device, tensors(data, device)
-        ops = torch_ops()
-
-        def loss(params: Any, x: Any, y: Any) -> Any:
-            return workload.loss(ops, params, x, y)
-
-        loss.__name__ = workload.name
-        self.loss = loss
+        self.loss = _named_loss(workload)
         self.training = self._begin()
 
     def _begin(self) -> Any:

@@ -77,6 +77,15 @@ class Expressions:
             case _:
                 raise AssertionError(f"{source!r} is never inline")
 
+    def in_memory(self, tile: Tile) -> bool:
+        """Whether the value of `tile` here is read from an array or a buffer."""
+        source = self.inline.get(tile)
+        if source is None:
+            return bool(tile.axes) and tile not in self.local
+        return isinstance(source, Load) or (
+            isinstance(source, Map) and any(map(self.in_memory, source.args))
+        )
+
     def place(self, tile: Tile, name: str | None = None) -> str:
         """The element of an array or an accumulator; a variable where the tile has no axes.
 

@@ -288,7 +288,7 @@ class NestPrinter:
         into vectors."""
         found = list(texts)
         for k, (tile, text) in enumerate(zip(tiles, texts, strict=True)):
-            if "[" in text:
+            if self.expr.in_memory(tile):
                 found[k] = f"{out.name}_{k}"
                 self.out.line(f"const {C_TYPES[tile.dtype.name]} {found[k]} = {text};")
         return found

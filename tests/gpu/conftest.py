@@ -10,6 +10,7 @@ import torch
 from places import Place
 
 HERE = Path(__file__).parent
+NO_GPU = "torch finds no GPU here; --rehearse runs these tests by the interpreter"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,7 +26,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.gpu)
             if not there:
-                item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+                item.add_marker(pytest.mark.skip(reason=NO_GPU))
 
 
 @pytest.fixture(scope="session")

@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
-import operations as some
-import operations_more as more
-import operations_writes as writes
 import pytest
 import torch
-from comparison import assert_alike, graphirs, torchs
+from comparison import check_together
+from operation_batches import BATCHES
 from operations import Operation
 from places import Place
 
 import graphir
 
-TOGETHER = 16
-GROUPS = {
-    "elementwise": some.ELEMENTWISE,
-    "reductions": some.REDUCTIONS,
-    "products": some.PRODUCTS,
-    "movement": more.MOVEMENT,
-    "losses": more.LOSSES,
-    "kinks": more.KINKS,
-    "writes": writes.WRITES,
-}
-BATCHES = [
-    pytest.param(operations[i : i + TOGETHER], id=f"{name}-{i // TOGETHER}")
-    for name, operations in GROUPS.items()
-    for i in range(0, len(operations), TOGETHER)
-]
-
 
 @pytest.mark.parametrize("operations", BATCHES)
 def test_value_and_gradients(operations: list[Operation], place: Place) -> None:
-    args = list(chain.from_iterable(o.arguments() for o in operations))
-    found = graphirs(operations, place.backend)(*(x.to(place.device) for x in args))
-    for operation, ours, theirs in zip(operations, found, torchs(operations, args), strict=True):
-        try:
-            assert_alike(_on_host(ours), theirs, max(operation.loose, 2000))
-        except AssertionError as error:
-            error.add_note(str(operation))
-            raise
-
-
-def _on_host(results: Any) -> Any:
-    import optree
-
-    return optree.tree_map(lambda x: x.cpu() if isinstance(x, torch.Tensor) else x, results)
+    check_together(operations, place.backend, device=place.device)
 
 
 def _loss(params: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

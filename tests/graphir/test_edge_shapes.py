@@ -3,11 +3,9 @@ second gradient; an error of graphir's where torch has one."""
 
 from __future__ import annotations
 
-from itertools import chain
-
 import pytest
 import torch
-from comparison import assert_alike, graphirs, torchs
+from comparison import assert_alike, check_together, graphirs, torchs
 from edge_shapes import REFUSED, SHAPES, at
 from operations import Operation
 
@@ -44,14 +42,7 @@ def test_value_and_gradients(backend: str, shape: str) -> None:
     assert len(every) > 100
     for start in range(0, len(every), TOGETHER):
         part = every[start : start + TOGETHER]
-        args = list(chain.from_iterable(o.arguments() for o in part))
-        found = graphirs(part, backend)(*args)
-        for operation, ours, theirs in zip(part, found, torchs(part, args), strict=True):
-            try:
-                assert_alike(ours, theirs, max(operation.loose, 2000))
-            except AssertionError as error:
-                error.add_note(f"{operation} of {SHAPES[shape]} on {backend}")
-                raise
+        check_together(part, backend, what=f"of {SHAPES[shape]}")
 
 
 @pytest.mark.parametrize("shape", SHAPES)

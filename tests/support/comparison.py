@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import optree
@@ -97,3 +98,22 @@ def assert_alike(found: Any, wanted: Any, loose: float) -> None:
         size = max(1.0, float(finite.abs().max())) if finite.numel() else 1.0
         error = loose * unit * size
         torch.testing.assert_close(a, b, rtol=0, atol=error, equal_nan=True, check_stride=False)
+
+
+def check_together(
+    operations: Sequence[Operation], backend: str, *, device: str = "cpu", what: str = ""
+) -> None:
+    """Value and gradients of all of them, compiled as one function, against torch in float64.
+
+    Args:
+        what: told beside the operation that differs.
+    """
+    args = list(chain.from_iterable(o.arguments() for o in operations))
+    found = graphirs(operations, backend)(*(x.to(device) for x in args))
+    for operation, ours, theirs in zip(operations, found, torchs(operations, args), strict=True):
+        ours = optree.tree_map(lambda x: x.cpu() if isinstance(x, torch.Tensor) else x, ours)
+        try:
+            assert_alike(ours, theirs, max(operation.loose, 2000))
+        except AssertionError as error:
+            error.add_note(f"{operation} {what} on {backend}")
+            raise
