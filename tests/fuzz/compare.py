@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import networkx as nx
@@ -231,8 +231,7 @@ def _check_library(program: Program, exact: Any, report: Report) -> None:
                 array = as_numpy(got)
                 if program.flavour == "numpy":
                     array = array.astype(one.dtype)
-                # The library rounds in its own order, which the bound knows nothing of.
-                fault = faults(array, replace(one, bound=4 * one.bound))
+                fault = faults(array, one)
                 if fault:
                     text = f"call {call}: the reference's result {i} is not the library's: {fault}"
                     report.mismatches.append(Mismatch(program.flavour, rule, text))

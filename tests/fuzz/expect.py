@@ -113,7 +113,7 @@ def _moved(
     unit = SLACK * float(np.finfo(node.dtype.numpy).eps) / 2
     # Of varied size: errors of one size that meet could cancel in every sample.
     signs = rng.integers(0, 2, value.shape) * 2.0 - 1.0
-    return np.asarray(value + unit * signs * rng.uniform(0.5, 1.5, value.shape) * size)
+    return np.asarray(value + unit * signs * rng.uniform(0.5, 1.0, value.shape) * size)
 
 
 def _overflown(node: Node, value: Array) -> Array:
