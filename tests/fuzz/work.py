@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import gc
 import json
 import os
 import sys
@@ -59,7 +60,12 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="graphir-fuzz-") as cache:
         os.environ["GRAPHIR_CACHE_DIR"] = cache
+        # Searched for cycles after every eighth program alone: a fifth of the time was spent on it.
+        gc.freeze()
+        gc.disable()
         for seed in range(options.first, options.last):
+            if seed % FULL == 0:
+                gc.collect()
             say({"begin": seed})
             start = time.perf_counter()
             program = seeded(seed)
