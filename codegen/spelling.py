@@ -11,7 +11,7 @@ from .machine import PRECISIONS, Chip, Precision
 
 @dataclass(frozen=True)
 class Spelling:
-    """Templates over the arguments `{0}`, `{1}`, …
+    """Templates over the arguments `{0}`, `{1}`, …, the result's `{type}` and its size in `{bits}`.
 
     `c` may use `{f}`, the suffix of a function's name for the type ("f" for float32); the `gr_`
     functions are `c_math`'s. The `64` and `_int` templates stand in for `triton` and `c` where
@@ -56,10 +56,7 @@ SPELLINGS: dict[str, Spelling] = {
     "pow": Spelling(
         "gr_powf({0}, {1})",
         "libdevice.pow({0}, {1})",
-        None,
-        "llround(pow((double){0}, (double){1}))",
-        "libdevice.rint(libdevice.pow({0}.to(tl.float64), {1}.to(tl.float64))).to({type})",
-        "pow({0}, {1})",
+        c64="pow({0}, {1})",
     ),
     "neg": Spelling("(-{0})", "(-{0})"),
     "abs": Spelling("fabs{f}({0})", "tl.abs({0})", None, "({0} < 0 ? -{0} : {0})"),
@@ -140,6 +137,20 @@ SPELLINGS: dict[str, Spelling] = {
     "logical_and": _infix("&&", "&"),
     "logical_or": _infix("||", "|"),
     "logical_not": Spelling("(!{0})", "(~{0})"),
+    "bitwise_and": _infix("&"),
+    "bitwise_or": _infix("|"),
+    "bitwise_xor": _infix("^"),
+    # Triton's interpreter has no complement of unsigned numbers.
+    "bitwise_not": Spelling("(~{0})", "(~{0}.to(tl.int64)).to({type})"),
+    # A shift by all bits or more, or a negative one, is undefined in both.
+    "bitwise_left_shift": Spelling(
+        "({1} < 0 || {1} >= {bits} ? 0 : ({type})((uint64_t){0} << {1}))",
+        "tl.where(({1} < 0) | ({1} >= {bits}), 0, {0} << {1})",
+    ),
+    "bitwise_right_shift": Spelling(
+        "({1} < 0 || {1} >= {bits} ? ({0} < 0 ? -1 : 0) : {0} >> {1})",
+        "tl.where(({1} < 0) | ({1} >= {bits}), tl.where({0} < 0, -1, 0), {0} >> {1}).to({type})",
+    ),
     "where": Spelling("({0} ? {1} : {2})", "tl.where({0}, {1}, {2})"),
     "cast": Spelling("(({type}){0})", "{0}.to({type})"),
     "copy": Spelling("{0}", "{0}"),
@@ -214,7 +225,7 @@ def spell_c(op: str, out: DType, operand: DType, *args: str, far: bool = False) 
         return f"gr_to_bfloat16({args[0]})"
     if op == "cast" and operand is bfloat16:
         return f"gr_from_bfloat16({args[0]})"
-    return template.format(*args, f=suffix, type=kind)
+    return template.format(*args, f=suffix, type=kind, bits=8 * out.itemsize)
 
 
 # What the GPU computes in float16 as it stands; all else there is computed in float32.
@@ -255,7 +266,7 @@ def spell_triton(op: str, out: DType, operand: DType, *args: str) -> str:
         template = row.triton_int
     if op == "cast" and out.kind == "b":
         return f"({args[0]} != 0)"
-    return template.format(*args, type=TRITON_TYPES[out.name])
+    return template.format(*args, type=TRITON_TYPES[out.name], bits=8 * out.itemsize)
 
 
 def spell_dot(

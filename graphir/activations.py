@@ -201,6 +201,9 @@ def round(x: Value, decimals: int = 0) -> Value:
 def remainder(input: Any, other: Any) -> Value:
     """The remainder of the division rounded down: of the sign of `other`, as Python's `%`."""
     x, y = lift_all(input, other)
+    if result_dtype(x, y) is dtypes.uint8:
+        # A negative number is the one that it wraps around to, before the signs are compared.
+        x, y = cast(x, dtypes.uint8), cast(y, dtypes.uint8)
     r = binary("fmod", x, y)
     wrong = binary("ne", r, 0) & binary("ne", binary("lt", r, 0), binary("lt", y, 0))
     return where(wrong, r + y, r)

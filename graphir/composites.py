@@ -100,7 +100,7 @@ def clamp(x: Value, min: Any = None, max: Any = None) -> Value:
     """`x` limited to [min, max]; at a limit the derivative is 1, at NaN 0, as in torch.
 
     Raises:
-        DTypeError: without any limit.
+        DTypeError: without any limit, or for one beyond the type of whole numbers.
     """
     if min is None and max is None:
         raise DTypeError(
@@ -110,6 +110,10 @@ def clamp(x: Value, min: Any = None, max: Any = None) -> Value:
     min, max = (numbered(v) if isinstance(v, Value) else v for v in (min, max))
     limits = [x.lift(v) for v in (min, max) if v is not None]
     x = cast(x, result_dtype(x, *limits))
+    for limit in (min, max):
+        if isinstance(limit, int) and not x.element.is_float:
+            # A constant beyond the type is an error, where a weak one would wrap around.
+            x.graph.constant(limit, x.element)
     if min is not None:
         x = where(_beyond("lt", x, min), min, x)
     return x if max is None else where(_beyond("gt", x, max), max, x)

@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 
 from .dtypes import DType
-from .errors import Location, user_location
+from .errors import DTypeError, Location, user_location
 from .opdef import OPS, Kind, OpDef
 from .sizes import Shape, format_shape
 
@@ -160,8 +160,19 @@ class Graph:
         return node
 
     def constant(self, value: float | int | bool, dtype: DType) -> Node:
-        """The scalar `value`, keyed by its bytes so that -0.0 is not 0.0."""
-        return self.add("constant", value=np.asarray(value, dtype.numpy).tobytes(), dtype=dtype)
+        """The scalar `value`, keyed by its bytes so that -0.0 is not 0.0.
+
+        Raises:
+            DTypeError: for a whole number beyond the type's.
+        """
+        try:
+            held = np.asarray(value, dtype.numpy)
+        except OverflowError as error:
+            raise DTypeError(
+                f"the number {value} is beyond what {dtype} holds",
+                hint="use a number within its range, or a wider type",
+            ) from error
+        return self.add("constant", value=held.tobytes(), dtype=dtype)
 
     # -- by hand, with values instead of nodes: see graphir.building ----------------------------
 

@@ -13,7 +13,7 @@ from .layout import axis_of, broadcast_to, concatenate, flatten, permute, reshap
 from .selection import gather, iota, one_hot_mask, require_integers
 from .sizes import Dim, Size, numel
 from .symbolic import NeedsNumber, broadcast_shapes, unwrap_size
-from .value import Value, cast, normalise_axes
+from .value import Value, binary, cast, normalise_axes
 
 
 def known_size(what: str, x: Value, axis: int) -> int:
@@ -146,6 +146,29 @@ def fliplr(x: Value) -> Value:
 def flipud(x: Value) -> Value:
     """`x` backwards along axis 0."""
     return flip(x, 0)
+
+
+def diff(x: Value, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Value:
+    """What each element along `dim` adds to the one before it, `n` times over.
+
+    Args:
+        prepend, append: what is put before and behind `x` first; a number stands for one element.
+
+    Raises:
+        ShapeError: for a 0-d value.
+    """
+    if not x.ndim:
+        raise ShapeError("diff: at least one axis is needed, got a 0-d value", hint="use x[None]")
+    axis = axis_of("diff", dim, x.ndim)
+    one = tuple(1 if i == axis else size for i, size in enumerate(x.sizes))
+    parts = [x.lift(v) for v in (prepend, x, append) if v is not None]
+    if len(parts) > 1:
+        x = concatenate([v if v.ndim else broadcast_to(v, one) for v in parts], axis)
+    before = (slice(None),) * axis
+    for _ in range(n):
+        later, earlier = x[(*before, slice(1, None))], x[(*before, slice(None, -1))]
+        x = binary("ne" if x.element is dtypes.bool_ else "sub", later, earlier)
+    return x
 
 
 def roll(x: Value, shifts: Any, dim: Any = None) -> Value:

@@ -175,21 +175,6 @@ class Tracer(PlacedValue):
         result = super().__pow__(other.item() if isinstance(other, np.generic) else other)
         return self.copied() if result is self else result
 
-    def __and__(self, other: Any) -> Value:
-        return _as_value(names.bitwise("logical_and", "&")(self, self.lift(other)))
-
-    __rand__ = __and__
-
-    def __or__(self, other: Any) -> Value:
-        return _as_value(names.bitwise("logical_or", "|")(self, self.lift(other)))
-
-    __ror__ = __or__
-
-    def __xor__(self, other: Any) -> Value:
-        return _as_value(names.bitwise("ne", "^")(self, self.lift(other)))
-
-    __rxor__ = __xor__
-
     def __floordiv__(self, other: Any) -> Value:
         return floor_divide(self, other)
 
@@ -235,15 +220,20 @@ class Tracer(PlacedValue):
     def __ixor__(self, other: Any) -> Value:
         return self.write("^=", self ^ other)
 
+    def __ilshift__(self, other: Any) -> Value:
+        return self.write("<<=", self << other)
+
+    def __irshift__(self, other: Any) -> Value:
+        return self.write(">>=", self >> other)
+
     def _no_operator(self, other: Any) -> NoReturn:
         raise UnsupportedError(
             "operator",
-            f"divmod, << and >> on traced values ({self!r}) are not supported",
-            hint="use + - * / // % ** @, comparisons, &, | and ^",
+            f"divmod on a traced value ({self!r}) is not supported",
+            hint="use x // y and x % y",
         )
 
     __divmod__ = __rdivmod__ = _no_operator
-    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _no_operator
 
     def __format__(self, spec: str) -> str:
         return str(self._no_number()) if spec else repr(self)

@@ -145,10 +145,14 @@ class Value:
         return binary("div", other, self)
 
     def __pow__(self, other: Any) -> Value:
+        from .integers import power
+
         return power(self, other)
 
     def __rpow__(self, other: Any) -> Value:
-        return binary("pow", other, self)
+        from .integers import power
+
+        return power(other, self)
 
     def __neg__(self) -> Value:
         return self.apply("neg", weak=self.weak)
@@ -180,17 +184,37 @@ class Value:
     __hash__ = object.__hash__
 
     def __and__(self, other: Any) -> Value:
-        return binary("logical_and", self, other)
-
-    __rand__ = __and__
+        return self._bitwise("and", self, other)
 
     def __or__(self, other: Any) -> Value:
-        return binary("logical_or", self, other)
+        return self._bitwise("or", self, other)
 
-    __ror__ = __or__
+    def __xor__(self, other: Any) -> Value:
+        return self._bitwise("xor", self, other)
+
+    def __lshift__(self, other: Any) -> Value:
+        return self._bitwise("left_shift", self, other)
+
+    def __rlshift__(self, other: Any) -> Value:
+        return self._bitwise("left_shift", other, self)
+
+    def __rshift__(self, other: Any) -> Value:
+        return self._bitwise("right_shift", self, other)
+
+    def __rrshift__(self, other: Any) -> Value:
+        return self._bitwise("right_shift", other, self)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def _bitwise(self, name: str, a: Any, b: Any) -> Value:
+        from .integers import bitwise
+
+        return bitwise(name, a, b)
 
     def __invert__(self) -> Value:
-        return self.apply("logical_not")
+        from .integers import invert
+
+        return invert(self)
 
     def __bool__(self) -> bool:
         raise TraceError(
@@ -286,18 +310,6 @@ def binary(op: str, a: Any, b: Any) -> Value:
     weak = x.weak and y.weak
     x, y = broadcast_together(op, cast(x, dtype), cast(y, dtype))
     return x.apply(op, y, weak=weak)
-
-
-def power(base: Value, exponent: Any) -> Value:
-    """`base ** exponent`; small whole exponents become products, which are exact and smooth."""
-    if isinstance(exponent, (int, float)) and not isinstance(exponent, bool):
-        if exponent == 1:
-            return base
-        if exponent in (2, 3) and base.element.is_float:
-            return base * base if exponent == 2 else base * base * base
-        if exponent == 0.5 and base.element.is_float:
-            return base.apply("sqrt")
-    return binary("pow", base, exponent)
 
 
 def broadcast_to(x: Value, shape: Shape) -> Value:

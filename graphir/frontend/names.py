@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import cache, wraps
 from typing import Any, TypeAlias
 
-from .. import dtypes
+from .. import integers
 from ..composites import elementwise
 from ..composites import where as choose
 from ..dtypes import DType, dtype_of
@@ -224,24 +224,20 @@ def _binary(op: str) -> Implementation:
     return apply
 
 
-def bitwise(op: str, symbol: str) -> Implementation:
-    """`&` and its like, which mean logic on bools only.
-
-    Raises (when called):
-        UnsupportedError: for integers, whose bits graphir does not compute with.
-    """
-
+def _bitwise(name: str) -> Implementation:
     def apply(input: Any, other: Any) -> Any:
-        for x in (input, other):
-            if isinstance(x, Value) and x.element is not dtypes.bool_:
-                raise UnsupportedError(
-                    symbol,
-                    f"{symbol} is supported for bools only, got {x.node.type}",
-                    hint="compare first: (x > 0) & (y > 0)",
-                )
-        return binary(op, input, other)
+        return integers.bitwise(name, input, other)
 
     return apply
+
+
+BITWISE = {
+    **{
+        f"bitwise_{name}": _bitwise(name)
+        for name in ("and", "or", "xor", "left_shift", "right_shift")
+    },
+    "bitwise_not": integers.invert,
+}
 
 
 def as_sizes(shape: Sequence[Any]) -> tuple[Any, ...]:

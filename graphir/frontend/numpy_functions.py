@@ -10,6 +10,7 @@ from .. import reductions as r
 from ..dtypes import DType
 from ..errors import UnsupportedError
 from ..in_place import stretched
+from ..integers import power
 from ..ops.elementwise import full_like
 from ..scatter import scattered
 from ..selection import gather
@@ -19,7 +20,6 @@ from ..value import (
     cast,
     float_value,
     lift_all,
-    power,
     reduce,
     result_dtype,
 )
@@ -28,7 +28,7 @@ from .names import spread
 
 def pow(input: Any, other: Any) -> Any:
     """np.power."""
-    return power(input, other) if isinstance(input, Value) else binary("pow", input, other)
+    return power(input, other)
 
 
 def mean(x: Any, dim: Any = None, dtype: DType | None = None, keepdim: bool = False) -> Any:

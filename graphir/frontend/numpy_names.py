@@ -15,7 +15,7 @@ from .. import reductions as r
 from ..errors import GraphirError, TraceError, UnsupportedError
 from ..value import Value
 from . import numpy_functions as f
-from .names import Implementation, bitwise, call, from_operations, sharing, spread, unknown
+from .names import BITWISE, Implementation, call, from_operations, sharing, spread, unknown
 from .torch_functions import column_stack, stacked
 
 
@@ -37,9 +37,8 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "rad2deg": a.rad2deg, "degrees": a.rad2deg, "nan_to_num": a.nan_to_num,
         "heaviside": f.heaviside, "where": f.where, "isnan": a.isnan, "isinf": a.isinf,
         "isfinite": a.isfinite, "logical_not": c.logical_not, "logical_xor": a.logical_xor,
-        "bitwise_and": bitwise("logical_and", "&"), "bitwise_or": bitwise("logical_or", "|"),
-        "bitwise_xor": bitwise("ne", "^"),
-        "invert": lambda x: x.apply("logical_not"), "bitwise_not": lambda x: x.apply("logical_not"),
+        **BITWISE, "invert": BITWISE["bitwise_not"], "left_shift": BITWISE["bitwise_left_shift"],
+        "right_shift": BITWISE["bitwise_right_shift"],
     },
     "reductions": {
         "sum": f.sum, "mean": f.mean, "average": f.average, "prod": f.prod, "var": f.var,
@@ -63,7 +62,7 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "hstack": stacked(1, 1), "vstack": stacked(0, 2), "dstack": stacked(2, 3),
         "column_stack": column_stack, "split": m.equal_split, "array_split": m.tensor_split,
         "flip": f.flip, "fliplr": m.fliplr, "flipud": m.flipud, "roll": f.roll, "tile": m.tile,
-        "repeat": f.repeat, "pad": f.pad,
+        "repeat": f.repeat, "pad": f.pad, "diff": m.diff,
     },
     "selection and creation": {
         "take": f.take, "take_along_axis": f.take_along_axis, "zeros_like": f.zeros_like,

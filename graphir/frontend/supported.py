@@ -154,9 +154,9 @@ def page() -> str:
         + ", ".join(f"`{n}`" for n in sorted(methods))
         + ".\n\nOf arrays: "
         + ", ".join(f"`{n}`" for n in arrays)
-        + ".\n\nOperators: `+ - * / // % ** @`, comparisons, `& | ^ ~` on bools, and indexing by "
-        "ints, slices, `None`, `...` and integer arrays. Item assignment by the same and by masks; "
-        "`np.add.at` and `np.subtract.at`."
+        + ".\n\nOperators: `+ - * / // % ** @`, comparisons, `& | ^ ~` on bools and integers, "
+        "`<< >>` on integers, and indexing by ints, slices, `None`, `...` and integer arrays. Item "
+        "assignment by the same and by masks; `np.add.at` and `np.subtract.at`."
     )
     parts.append(
         "## Primitives\n\nWhat all of it is made of:\n\n"

@@ -6,14 +6,25 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from .. import activations, einsum, indexing, layout, matrices, products, rearrange, reductions
+from .. import (
+    activations,
+    dtypes,
+    einsum,
+    indexing,
+    layout,
+    matrices,
+    products,
+    rearrange,
+    reductions,
+)
 from .. import composites as c
 from ..dtypes import DType
 from ..errors import DTypeError, UnsupportedError
+from ..integers import power
 from ..ops.elementwise import full_like
 from ..sizes import Shape
 from ..symbolic import unwrap_size
-from ..value import Value, binary, cast, lift_all, power, reduce
+from ..value import Value, binary, cast, lift_all, reduce
 from .names import Implementation, as_sizes
 
 
@@ -47,7 +58,7 @@ def rsub(input: Any, other: Any, alpha: Any = 1) -> Any:
 
 def pow(input: Any, exponent: Any) -> Any:
     """`input ** exponent`."""
-    return power(input, exponent) if isinstance(input, Value) else binary("pow", input, exponent)
+    return power(input, exponent)
 
 
 def divide(input: Any, other: Any, rounding_mode: str | None = None) -> Any:
@@ -75,6 +86,18 @@ def over_axes(function: Implementation) -> Implementation:
         return function(x, all_if_empty(dim), *args, **keywords)
 
     return apply
+
+
+def truth(function: Implementation) -> Implementation:
+    """torch's any and all, whose result is of uint8 for uint8."""
+    apply = over_axes(function)
+
+    @wraps(function)
+    def typed(x: Any, *args: Any, **keywords: Any) -> Any:
+        made = apply(x, *args, **keywords)
+        return cast(made, dtypes.uint8) if x.element is dtypes.uint8 else made
+
+    return typed
 
 
 def all_if_empty(dim: Any) -> Any:

@@ -33,8 +33,8 @@ from . import torch_creation as made
 from . import torch_functions as f
 from . import torch_writes as w
 from .names import (
+    BITWISE,
     Implementation,
-    bitwise,
     call,
     converting,
     from_operations,
@@ -89,14 +89,13 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "where": c.where, "masked_fill": f.masked_fill, "nan_to_num": a.nan_to_num,
         "heaviside": a.heaviside, "isnan": a.isnan, "isinf": a.isinf, "isfinite": a.isfinite,
         "logical_not": c.logical_not, "logical_xor": a.logical_xor,
-        "bitwise_and": bitwise("logical_and", "&"), "__and__": bitwise("logical_and", "&"),
-        "bitwise_or": bitwise("logical_or", "|"), "__or__": bitwise("logical_or", "|"),
-        "bitwise_xor": bitwise("ne", "^"), "__xor__": bitwise("ne", "^"),
-        "bitwise_not": lambda x: x.apply("logical_not"),
+        **BITWISE, "__and__": BITWISE["bitwise_and"], "__or__": BITWISE["bitwise_or"],
+        "__xor__": BITWISE["bitwise_xor"], "__lshift__": BITWISE["bitwise_left_shift"],
+        "__rshift__": BITWISE["bitwise_right_shift"],
     },
     "reductions": {
         "sum": f.over_axes(c.sum), "mean": f.over_axes(c.mean), "prod": f.over_axes(r.prod),
-        "any": f.over_axes(c.any), "all": f.over_axes(c.all), "amax": f.amax, "amin": f.amin,
+        "any": f.truth(c.any), "all": f.truth(c.all), "amax": f.amax, "amin": f.amin,
         "max": f.extremum("amax", "maximum"), "min": f.extremum("amin", "minimum"),
         "argmax": r.argmax, "argmin": r.argmin, "count_nonzero": f.over_axes(r.count_nonzero),
         "var": f.spread(r.var), "std": f.spread(r.std), "var_mean": f.spread(r.var_mean),
@@ -132,7 +131,7 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "dstack": f.stacked(2, 3), "column_stack": f.column_stack,
         "split": f.split, "chunk": m.chunk, "tensor_split": m.tensor_split, "unbind": m.unbind,
         "narrow": m.narrow, "select": m.select_at, "flip": f.flip, "fliplr": m.fliplr,
-        "flipud": m.flipud, "roll": f.roll, "tile": f.tile,
+        "flipud": m.flipud, "diff": m.diff, "roll": f.roll, "tile": f.tile,
         "repeat_interleave": m.repeat_interleave,
         "pad": m.pad,
     },

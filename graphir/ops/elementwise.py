@@ -138,7 +138,7 @@ declare(
     torch=("div", "divide", "true_divide"),
     numpy=("divide", "true_divide"),
 )
-declare("pow", np.power, _pow_base, _pow_exponent, domain=POSITIVE, kinds="if")
+declare("pow", np.power, _pow_base, _pow_exponent, domain=POSITIVE)
 declare(
     "neg",
     np.negative,
@@ -218,6 +218,14 @@ declare(
     torch=("logical_not",),
     numpy=("logical_not",),
 )
+
+declare("bitwise_and", np.bitwise_and, None, None, kinds="i")
+declare("bitwise_or", np.bitwise_or, None, None, kinds="i")
+declare("bitwise_xor", np.bitwise_xor, None, None, kinds="i")
+# NumPy's shifts by all bits or more, or by a negative number, give what torch's do.
+declare("bitwise_left_shift", np.left_shift, None, None, kinds="i")
+declare("bitwise_right_shift", np.right_shift, None, None, kinds="i")
+declare("bitwise_not", np.invert, None, kinds="i")
 
 # `copy` gives an argument of an inner differentiated function an identity of its own, by its tag.
 declare("copy", np.asarray, lambda g, o, x, tag: g, kinds="bif")

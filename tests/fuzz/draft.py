@@ -12,6 +12,7 @@ import numpy as np
 
 from tests.fuzz.program import (
     FLOATS,
+    HALVES,
     Argument,
     Program,
     Step,
@@ -19,6 +20,8 @@ from tests.fuzz.program import (
     evaluated,
     is_clear,
     is_moderate,
+    kind_of,
+    margin_of,
     namespace,
     pruned,
 )
@@ -82,7 +85,7 @@ class Entry:
     @property
     def kind(self) -> str:
         """NumPy's letter of the kind."""
-        return str(self.arrays[0].dtype.kind)
+        return kind_of(self.arrays[0])
 
     def fixed(self, axis: int) -> bool:
         """Whether an axis has the same size at every call."""
@@ -179,6 +182,11 @@ class Draft:
         return self.flavour == "torch"
 
     @property
+    def halves(self) -> list[str]:
+        """The half types among the arguments."""
+        return sorted({a.dtype for a in self.arguments} & set(HALVES))
+
+    @property
     def library(self) -> str:
         """`torch` or `np`."""
         return "torch" if self.is_torch else "np"
@@ -250,19 +258,19 @@ class Draft:
 
     def add(self, what: str, text: str) -> bool:
         """Run a line and keep it if it is valid, finite and smooth."""
-        values = []
+        values, margin = [], margin_of(a.dtype for a in self.arguments)
         for space in self._spaces:
             for guard in self._guards:
                 found = evaluated(guard, space)
-                if found is None or not is_clear(as_numpy(found)):
+                if found is None or not is_clear(as_numpy(found), margin):
                     return False
             value = evaluated(text, space)
             array = None if value is None or not hasattr(value, "shape") else as_numpy(value)
             if array is None or array.size > MOST or array.ndim > RANKS:
                 return False
-            if array.dtype.kind not in "fiub" or not is_moderate(array):
+            if kind_of(array) not in "fiub" or not is_moderate(array):
                 return False
-            if array.dtype.kind == "f" and str(array.dtype) not in FLOATS:
+            if kind_of(array) == "f" and str(array.dtype) not in FLOATS:
                 return False
             # NumPy's scalars are not arrays, which the next lines expect.
             values.append(np.asarray(value) if isinstance(value, np.generic) else value)

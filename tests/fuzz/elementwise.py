@@ -121,7 +121,8 @@ TWO: Mapping[str, tuple[str, str, tuple[Domain, Domain], tuple[str, ...]]] = {
 WHOLE = ["{0} + {1}", "{0} - {1}", "{0} * {1}", "{0} // ({1} * {1} + 1)", "{0} % ({1} * {1} + 2)",
          "{L}.maximum({0}, {1})", "{0} * {1} - 3", "-{0}", "abs({0})", "{0} // -3", "{0} % -3",
          "{0} ** 2", "{L}.where({0} > {1}, {0}, {1})", "{L}.fmod({0}, 3)",
-         "{L}.sign({0})"]  # fmt: skip
+         "{L}.sign({0})", "{0} & {1}", "{0} | 5", "{0} ^ {1}", "~{0}", "{0} << 2", "{0} >> 1",
+         "{0} >> ({1} & 3)", "{0} ** ({1} & 3)", "{0} ** 5"]  # fmt: skip
 LOGIC = ["{0} & {1}", "{0} | {1}", "{0} ^ {1}", "~{0}", "{L}.logical_and({0}, {1})",
          "{L}.logical_or({0}, {1})", "{L}.logical_xor({0}, {1})", "{L}.logical_not({0})",
          "{0} == {1}", "{L}.where({0}, {1}, {0})"]  # fmt: skip
@@ -259,6 +260,8 @@ def cast(draft: Draft) -> str | None:
     if draft.odds(40):
         x = draft.pick("f")
         texts = ["{0}.float()", "{0}.double()", "{0}.to(torch.float64)"]
+        if draft.halves:
+            texts += [f"{{0}}.to(torch.{draft.one(draft.halves)})"] * 2
     else:
         x = draft.pick("a")
         texts = ["{0}.double()", "{0}.float()", "{0}.to(torch.float32)", "{0}.bool()"]
@@ -268,7 +271,7 @@ def cast(draft: Draft) -> str | None:
     if not draft.is_torch:
         numpys = {"float()": "float32", "double()": "float64", "to(torch.float64)": "float64",
                   "to(torch.float32)": "float32", "bool()": "bool", "long()": "int64",
-                  "int()": "int32"}  # fmt: skip
+                  "int()": "int32", "to(torch.float16)": "float16"}  # fmt: skip
         text = "{0}.astype('" + numpys[text.removeprefix("{0}.")] + "')"
     if "bool" in text and x.kind == "f":
         draft.away(x.name)

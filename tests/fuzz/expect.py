@@ -13,17 +13,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from graphir.dtypes import float64
 from graphir.evaluate import arguments_of, bind_sizes
 from graphir.graph import Graph, Node
 from graphir.opdef import OPS, Kind
+from tests.fuzz.program import as_numpy, kind_of
 
 Array = np.ndarray[Any, Any]
 # Each op may be off by so many units in the last place: the elementary functions are within 4, sums
 # of a few thousand terms within some tens.
 SLACK = 64
+# Of the half types, whose results are computed in float32 and rounded once.
+SLACK_OF_HALVES = 4
 SAMPLES = 6
 # Ops that give one of their operands, or move them, and so are exact in every type.
 EXACT = frozenset(
@@ -65,7 +69,7 @@ def expected(graph: Graph, arguments: Sequence[Array], seed: int = 0) -> list[Ex
             continue
         with np.errstate(all="ignore"):
             spread = np.max([np.abs(m - value) for m in moved], axis=0)
-        info = np.finfo(node.dtype.numpy)
+        info = ml_dtypes.finfo(node.dtype.numpy)
         bound = spread + 4 * float(info.eps) * np.abs(value) + 64 * float(info.tiny)
         steady = np.isfinite(bound) & (np.abs(value) < float(info.max) / 4)
         out.append(Expected(value, node.dtype.name, bound, steady))
@@ -78,7 +82,7 @@ def _evaluate(
     """The outputs in float64, each op's rounding exaggerated where there is a generator."""
     given = dict(zip(arguments_of(graph), arguments, strict=True))
     sizes = bind_sizes(graph, [a.shape for a in given.values()])
-    given |= {node: np.asarray(a) for node, a in graph.captured.items()}
+    given |= {node: as_numpy(a) for node, a in graph.captured.items()}
     values: dict[Node, Array] = {}
     with np.errstate(all="ignore"):
         for node in graph.live():
@@ -110,7 +114,8 @@ def _moved(
         size = np.maximum(np.abs(operands[0]), np.abs(operands[1]))
     elif node.op in ("sum", "contract", "scatter_add"):
         size = OPS[node.op].evaluate(sizes, typed, *map(_absolute, operands))
-    unit = SLACK * float(np.finfo(node.dtype.numpy).eps) / 2
+    slack = SLACK_OF_HALVES if node.dtype.itemsize == 2 else SLACK
+    unit = slack * float(ml_dtypes.finfo(node.dtype.numpy).eps) / 2
     # Of varied size: errors of one size that meet could cancel in every sample.
     signs = rng.integers(0, 2, value.shape) * 2.0 - 1.0
     return np.asarray(value + unit * signs * rng.uniform(0.5, 1.0, value.shape) * size)
@@ -118,7 +123,7 @@ def _moved(
 
 def _overflown(node: Node, value: Array) -> Array:
     """Infinite where the declared type may not hold the number: what follows is then unsteady."""
-    most = float(np.finfo(node.dtype.numpy).max) / 4
+    most = float(ml_dtypes.finfo(node.dtype.numpy).max) / 4
     return np.asarray(np.where(np.abs(value) > most, np.copysign(np.inf, value), value))
 
 
@@ -135,7 +140,7 @@ def faults(got: Array, wanted: Expected) -> str | None:
     if not got.size:
         return None
     with np.errstate(all="ignore"):
-        if got.dtype.kind == "f":
+        if kind_of(got) == "f":
             wrong = ~(np.abs(got.astype(np.float64) - wanted.value) <= wanted.bound)
         else:
             wrong = got != wanted.value
@@ -143,7 +148,7 @@ def faults(got: Array, wanted: Expected) -> str | None:
     if not wrong.any():
         return None
     with np.errstate(all="ignore"):
-        if got.dtype.kind == "f":
+        if kind_of(got) == "f":
             excess = np.abs(got.astype(np.float64) - wanted.value) / wanted.bound
             excess = np.where(np.isnan(excess), np.inf, excess)
         else:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from hypothesis import strategies as st
 
-from tests.fuzz import elementwise, losses, movement, products, reductions
+from tests.fuzz import elementwise, losses, movement, products, reductions, writes
 from tests.fuzz.draft import Chooser, Draft, Seeded
-from tests.fuzz.program import Argument, Program
+from tests.fuzz.program import HALVES, Argument, Program
 
 Line = Callable[[Draft], str | None]
 # How often a theme is drawn, and its lines.
@@ -19,6 +19,7 @@ THEMES: Mapping[str, tuple[int, Mapping[str, Line]]] = {
     "movement": (7, movement.LINES),
     "products": (4, products.LINES),
     "losses": (2, losses.LINES),
+    "writes": (1, writes.LINES),
 }
 TORCH_ONLY = (
     elementwise.TORCH_ONLY | reductions.TORCH_ONLY | movement.TORCH_ONLY
@@ -64,6 +65,11 @@ class _Sizes:
 
 
 def _dtypes(draft: Draft) -> tuple[str, ...]:
+    """The types of a program's floating arguments: one, or two that are promoted."""
+    if draft.odds(12):
+        # NumPy has no bfloat16 of its own.
+        half = draft.one(HALVES) if draft.is_torch else "float16"
+        return draft.one(((half,), (half, "float32")))
     return draft.one((("float64",), ("float64",), ("float64",), ("float32",), ("float32",),
                       ("float64", "float32")))  # fmt: skip
 
@@ -79,7 +85,8 @@ def _arguments(draft: Draft, second: Mapping[int, int]) -> None:
     count = len(draft.arguments)
     if draft.odds(30):
         shape, dynamic = sizes.shape()
-        dtype = draft.one(("int64", "int32", "bool"))
+        dtype = draft.one(("int64", "int64", "int32", "int32", "int16", "int8", "uint8",
+                           "bool", "bool", "bool"))  # fmt: skip
         high = 2 if dtype == "bool" else draft.one((2, 3, 5))
         seed = draft.integer(0, 9999)
         draft.argument(Argument(f"x{count}", shape, dtype, seed, 0.0, float(high), dynamic))

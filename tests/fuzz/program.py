@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -15,13 +16,17 @@ from torch.nn import functional as F
 import graphir
 
 NAMES = re.compile(r"\b[xcv]\d+\b")
-# How near to 0 a guarded expression may come, in units of its size.
-MARGIN = 1e-3
+# How near to 0 a guarded expression may come: at least so far, and so many units of rounding.
+MARGIN, UNITS = 1e-3, 16
 # Beyond this a value's derivatives are mostly rounding.
 LARGEST = 1e3
-FLOATS = ("float32", "float64")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+HALVES = FLOATS[:2]
+BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
 # What torch and NumPy raise for what they do not take.
-REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, ZeroDivisionError)
+REFUSALS = (
+    RuntimeError, TypeError, ValueError, IndexError, ZeroDivisionError, OverflowError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,12 @@ class Argument:
         return tuple(sizes.get(s, s) if i in self.dynamic else s for i, s in enumerate(self.shape))
 
     def array(self, sizes: Mapping[int, int]) -> np.ndarray[Any, Any]:
-        """Its elements; the floating ones are the same numbers in float32 and float64."""
+        """Its elements; the floating ones are rounded from the same numbers of float32."""
         rng = np.random.default_rng(self.seed)
         shape = self.at(sizes)
         if self.dtype in FLOATS:
             drawn = rng.uniform(self.low, self.high, shape).astype(np.float32)
-            return np.asarray(drawn, self.dtype)
+            return drawn.astype(dtype_of(self.dtype))
         return np.asarray(rng.integers(int(self.low), int(self.high), shape), self.dtype)
 
     def text(self, flavour: str) -> str:
@@ -64,8 +69,9 @@ class Argument:
             made = f"{rng}.uniform({self.low}, {self.high}, {self.shape}).astype('float32')"
         else:
             made = f"{rng}.integers({int(self.low)}, {int(self.high)}, {self.shape})"
-        made = f"np.asarray({made}, '{self.dtype}')"
-        return f"{self.name} = " + (f"torch.tensor({made})" if flavour == "torch" else made)
+        if flavour == "torch":
+            return f"{self.name} = torch.tensor({made}).to(torch.{self.dtype})"
+        return f"{self.name} = np.asarray({made}, '{self.dtype}')"
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ class Program:
         """Every argument by its name, as a tensor or an array."""
         made = {a.name: a.array(sizes) for a in self.arguments}
         if self.flavour == "torch":
-            return {name: torch.from_numpy(x) for name, x in made.items()}
+            return {name: as_tensor(x) for name, x in made.items()}
         return made
 
     def source(self) -> str:
@@ -154,7 +160,7 @@ class Program:
         """Python that runs it by itself."""
         passed = ", ".join(a.name for a in self.passed)
         head = ["import numpy as np", "import torch", "from torch.nn import functional as F"]
-        head += ["import graphir", "from tests.fuzz.program import drawn, own_tanh", ""]
+        head += ["import graphir", "from tests.fuzz.program import drawn, own_tanh, wrote", ""]
         head += [a.text(self.flavour) for a in self.arguments]
         tail = [f"places = {self.wrt}", f"dynamic = {self.dynamic}"]
         return "\n".join(
@@ -203,7 +209,20 @@ def drawn(x: Any, name: str, seed: int, call: int) -> Any:
         return draw(x.shape, seed=seed, call=call, dtype=x.dtype, like=x)
     dtype = str(x.dtype).removeprefix("torch.")
     made = np.asarray(draw(tuple(x.shape), seed=seed, call=call, dtype=dtype))
-    return torch.from_numpy(made) if isinstance(x, torch.Tensor) else made
+    return as_tensor(made) if isinstance(x, torch.Tensor) else made
+
+
+def wrote(y: Any, at: Any, how: str, value: Any) -> Any:
+    """`y`, with a value written, added, subtracted or multiplied in place at an index."""
+    if how == "=":
+        y[at] = value
+    elif how == "+=":
+        y[at] += value
+    elif how == "-=":
+        y[at] -= value
+    else:
+        y[at] *= value
+    return y
 
 
 @graphir.custom_vjp
@@ -222,13 +241,40 @@ def namespace() -> dict[str, Any]:
     """What the text of a program may use."""
     return {
         "np": np, "torch": torch, "F": F, "graphir": graphir,
-        "drawn": drawn, "own_tanh": own_tanh,
+        "drawn": drawn, "own_tanh": own_tanh, "wrote": wrote,
     }  # fmt: skip
 
 
 def as_numpy(x: Any) -> np.ndarray[Any, Any]:
     """A tensor, array or number as an array."""
-    return x.detach().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+    if not isinstance(x, torch.Tensor):
+        return np.asarray(x)
+    if x.dtype is torch.bfloat16:
+        return x.detach().contiguous().view(torch.uint16).numpy().view(BFLOAT16)
+    return x.detach().numpy()
+
+
+def as_tensor(x: np.ndarray[Any, Any]) -> torch.Tensor:
+    """The tensor of an array's elements."""
+    if x.dtype == BFLOAT16:
+        return torch.from_numpy(x.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(x)
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """NumPy's dtype of that name, or that of bfloat16."""
+    return BFLOAT16 if name == "bfloat16" else np.dtype(name)
+
+
+def kind_of(x: np.ndarray[Any, Any]) -> str:
+    """NumPy's letter of an array's kind, "f" for bfloat16 too."""
+    return "f" if x.dtype == BFLOAT16 else x.dtype.kind
+
+
+def margin_of(dtypes: Iterable[str]) -> float:
+    """How near to 0 a guarded expression may come in a program of these types."""
+    eps = [float(ml_dtypes.finfo(dtype_of(d)).eps) for d in dtypes if d in FLOATS]
+    return max(MARGIN, UNITS * max(eps, default=0.0))
 
 
 def is_moderate(x: np.ndarray[Any, Any]) -> bool:
@@ -236,9 +282,9 @@ def is_moderate(x: np.ndarray[Any, Any]) -> bool:
     return bool(np.all(np.abs(x.astype(np.float64)) <= LARGEST)) if x.size else True
 
 
-def is_clear(x: np.ndarray[Any, Any]) -> bool:
+def is_clear(x: np.ndarray[Any, Any], margin: float) -> bool:
     """Whether a guarded expression keeps its distance from 0."""
-    return bool(np.all(np.abs(x.astype(np.float64)) >= MARGIN)) if x.size else True
+    return bool(np.all(np.abs(x.astype(np.float64)) >= margin)) if x.size else True
 
 
 def evaluated(text: str, space: dict[str, Any]) -> Any:
@@ -252,13 +298,14 @@ def evaluated(text: str, space: dict[str, Any]) -> Any:
 
 def is_valid(program: Program) -> bool:
     """Whether every step runs at every size, stays finite and off its kinks."""
+    margin = margin_of(a.dtype for a in program.arguments)
     for sizes in program.calls():
         space = namespace() | program.values(sizes)
         space |= {a.name: v for a, v in program._captured()}
         for step in program.steps:
             for guard in step.guards:
                 found = evaluated(guard, space)
-                if found is None or not is_clear(as_numpy(found)):
+                if found is None or not is_clear(as_numpy(found), margin):
                     return False
             value = evaluated(step.text, space)
             if value is None or not is_moderate(as_numpy(value)):

@@ -86,6 +86,8 @@ _TYPES: Mapping[str, tuple[DType, ...]] = {
     "logical_and": _TRUTHS * 2,
     "logical_or": _TRUTHS * 2,
     "logical_not": _TRUTHS,
+    **{name: _WHOLE * 2 for name in OPS if name.startswith("bitwise_")},
+    "bitwise_not": _WHOLE,
     "quotient": _WHOLE * 2,
     "random_bits": _WHOLE * 3,
 }

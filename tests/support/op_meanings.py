@@ -18,6 +18,9 @@ NO_DERIVATIVE: Mapping[str, str] = {
     **dict.fromkeys(["eq", "ne", "lt", "le", "gt", "ge"], "its result is a truth value"),
     **dict.fromkeys(["logical_and", "logical_or", "logical_not"], "its result is a truth value"),
     **dict.fromkeys(["quotient", "random_bits"], "its result is a whole number"),
+    **dict.fromkeys(
+        [name for name in OPS if name.startswith("bitwise_")], "of whole numbers alone"
+    ),
     **dict.fromkeys(["input", "constant", "size", "iota"], "it has no operand"),
 }
 
@@ -73,6 +76,7 @@ MEANINGS: Mapping[str, Callable[..., Tensor]] = {
     "contract": lambda x, y, lhs, rhs, out: torch.einsum(f"{lhs},{rhs}->{out}", x, y),
     "custom_vjp": lambda x, rule, output: x.clone(),
     "pow": torch.pow,
+    **{name: getattr(torch, name) for name in OPS if name.startswith("bitwise_")},
     "softplus": F.softplus,
     "floor": torch.floor,
     "ceil": torch.ceil,
