@@ -19,7 +19,7 @@ DEMO_ARGS ?=
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install fuzz demo mnist bench gpu kernels test lint format clean
+.PHONY: help install fuzz demo mnist bench shapes gpu kernels test lint format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | \
@@ -36,6 +36,9 @@ mnist: $(STAMP)  ## train softmax regression on hand-written digits
 
 bench: $(VENV)/.bench  ## time graphir and its peers; BENCH_ARGS="--quick" ends within two minutes
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+shapes: $(VENV)/.bench  ## the same models at a hundred other sizes; SHAPES_ARGS="--only softmax"
+	$(BIN)/python -m benchmarks.shapes $(SHAPES_ARGS)
 
 # In the Python that is active, with its own torch and triton: nothing is installed.
 gpu:  ## test and measure on this machine's GPU; GPU_ARGS="--output DIR"

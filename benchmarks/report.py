@@ -89,16 +89,17 @@ def show(results: Sequence[Result], title: str) -> str:
 
 
 def write(
-    results: Sequence[Result], machine: str, settings: dict[str, Any], text: str, folder: Path
-) -> list[Path]:
-    """The JSON, the tables as text and, where matplotlib is installed, the chart."""
+    results: Sequence[Result], machine: str, settings: dict[str, Any], text: str, folder: Path,
+    *, chart: bool = True,
+) -> list[Path]:  # fmt: skip
+    """The JSON, the tables as text and, if asked for and matplotlib is installed, the chart."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / (re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-") or "machine")
     found = [stem.with_suffix(".json"), stem.with_suffix(".txt")]
     content = {"machine": machine, **settings, "results": [r.as_json() for r in results]}
     found[0].write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     found[1].write_text(text, encoding="utf-8")
-    if importlib.util.find_spec("matplotlib"):
+    if chart and importlib.util.find_spec("matplotlib"):
         found.append(stem.with_suffix(".svg"))
         draw(results, machine, found[-1])
     return found
