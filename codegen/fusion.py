@@ -62,10 +62,14 @@ class Fuser:
 
     # -- walks ------------------------------------------------------------------------------
 
-    def walk_for(self, node: Node) -> Walk | None:
-        """The walk of a kernel that is made for `node`; None for a sum over several wide axes."""
-        wide = self._wide(node)
-        if wide and self.stream in self.axes.space(node):
+    def walk_for(self, node: Node, *, main: bool = True) -> Walk | None:
+        """The walk of a kernel that is made for `node`; None for a sum over several wide axes.
+
+        Args:
+            main: whether the main axis is one of those that it walks, where others are wide.
+        """
+        wide = self._wide(node, {self.stream} if main else set())
+        if main and wide and self.stream in self.axes.space(node):
             # They are what no tile holds even where the main axis is walked.
             wide = tuple(a for a in self.axes.space(node) if a in wide or a == self.stream)
         own = [a for a in wide if a in self.axes.of[node]]
@@ -76,12 +80,13 @@ class Fuser:
             return None
         return Walk(summed[0], tuple(own)) if summed else Walk(own[0], tuple(own[1:]))
 
-    def _wide(self, node: Node) -> tuple[int, ...]:
-        """The axes of `node` that no tile can hold whole, its own first, then the summed ones."""
+    def _wide(self, node: Node, walked: set[int | None]) -> tuple[int, ...]:
+        """The axes of `node` that no tile can hold whole where those are `walked`, its own first,
+        then the summed ones."""
         space = self.axes.space(node)
         wide = {a for a in space if isinstance(self.axes.size[a], Dim)}
         for tile in self._tiles(node):
-            wide |= self._unheld(tile, wide | {self.stream})
+            wide |= self._unheld(tile, wide | walked)
         return tuple(a for a in space if a in wide)
 
     def _tiles(self, node: Node) -> list[tuple[int, ...]]:

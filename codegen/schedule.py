@@ -172,18 +172,20 @@ class _Scheduler:
         return sorted(seen, key=lambda n: n.id)
 
     def _best_attempt(self, needed: list[Node]) -> Attempt:
-        """The main axis first; where it gets nowhere, the walk of a node that waits: the one that
-        leaves the fewest to later kernels."""
+        """The main axis first; where it gets nowhere, the walk of a node that waits, if need be
+        one that has the main axis whole: the one that leaves the fewest to later kernels."""
         asked = frozenset(slot.node for slot in self.slots)
         attempt = self.fuser.collect(Walk(self.stream), needed, asked)
         if self._progress(attempt, needed):
             return attempt
-        walks = dict.fromkeys(self.fuser.walk_for(n) for n in needed if n in attempt.refused)
-        others = [self.fuser.collect(walk, needed, asked) for walk in walks if walk is not None]
-        others = [other for other in others if self._progress(other, needed)]
-        if others:
-            return min(others, key=lambda other: len(other.refused))
-        first = next(n for n in needed if n in attempt.refused)
+        waiting = [n for n in needed if n in attempt.refused]
+        for main in (True, False):
+            walks = dict.fromkeys(self.fuser.walk_for(n, main=main) for n in waiting)
+            others = [self.fuser.collect(walk, needed, asked) for walk in walks if walk is not None]
+            others = [other for other in others if self._progress(other, needed)]
+            if others:
+                return min(others, key=lambda other: len(other.refused))
+        first = waiting[0]
         raise BackendError(
             f"no kernel of {self.machine.name} can compute {first!r}: {attempt.refused[first]}"
         )
