@@ -61,6 +61,8 @@ static inline {scalar} {name}_sum({name} v) {{ return v[0] + v[1]; }}
 # All of `count` numbers in memory joined to one, two vectors at a time.
 _ALL = """
 static inline {scalar} {name}_{op}_all(const {scalar} *p, int64_t count) {{
+    /* A vector would wait until the one number that was just written is in the cache. */
+    if (count == 1) return p[0];
     {name} a = {identity} - ({name}){{0}}, b = a;
     int64_t k = 0;
     for (; k + {twice} <= count; k += {twice}) {{
