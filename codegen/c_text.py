@@ -10,6 +10,7 @@ from .c_math import math_prelude, used_functions
 from .c_runtime import ENTRY, RUNTIME
 from .c_vector import vector_prelude
 from .c_work import WorkPrinter
+from .order_text import C_ORDER
 from .program import C_ENTRY, Program
 from .resident import choose_residents
 from .sharing import own_buffers
@@ -49,6 +50,7 @@ def print_c(program: Program) -> str:
         + math_prelude(used_functions(kernels))
         + vector_prelude(kernels, (float32, float64))
         + kernels
+        + (C_ORDER if program.loop is not None and program.loop.shuffled else "")
         + RUNTIME
         + work.text()
         + ENTRY.format(entry=C_ENTRY)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from graphir.codegen.c_text import print_c
 from graphir.codegen.cost import useful_threads
+from graphir.codegen.order_text import ORDER_ENTRY
 from graphir.codegen.program import C_ENTRY, PROGRAMS, Program
 from graphir.errors import BackendError
+from graphir.row_order import Keys, table
 
 from .cache import DiskCache
 from .executable import HostMemory, Memory, Steps
@@ -51,6 +54,20 @@ class CBackend(HostMemory):
         self._entry.argtypes = [
             ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int32,
         ]  # fmt: skip
+
+    def shuffle(self, order: Memory, keys: Keys) -> None:
+        """Computed by the library, which has it beside a shuffled loop."""
+        rows = len(order)
+        self._order(order.ctypes.data, rows, *table(rows), (ctypes.c_uint32 * len(keys))(*keys))
+
+    @cached_property
+    def _order(self) -> Any:
+        found = getattr(self._library, ORDER_ENTRY)
+        found.restype = None
+        found.argtypes = [
+            ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p,
+        ]  # fmt: skip
+        return found
 
     def share(self, sizes: Mapping[str, int]) -> int:
         """The threads of a step of these sizes, from the sizes alone: the same at each call."""

@@ -11,6 +11,7 @@ from graphir.codegen.epoch_choice import Way
 from graphir.codegen.program import DONE, Launch, Program, TritonModule
 from graphir.dtypes import DType
 from graphir.errors import BackendError
+from graphir.row_order import Keys
 from graphir.sizes import evaluate_shape
 
 from .cuda import Cuda, Fetch, Mark
@@ -98,6 +99,10 @@ class TritonBackend:
     def write(self, memory: Memory, values: np.ndarray[Any, Any]) -> None:
         """Copy to the GPU, after what was launched; does not wait."""
         self.gpu.write(memory, values)
+
+    def shuffle(self, order: Memory, keys: Keys) -> None:
+        """Computed on the GPU, after what was launched; does not wait."""
+        self.gpu.shuffle(order, keys)
 
     def read(self, memory: Memory) -> np.ndarray[Any, Any]:
         """Wait, and copy from the GPU."""

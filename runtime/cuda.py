@@ -16,7 +16,9 @@ from graphir.codegen.program import Launch
 from graphir.dtypes import DType
 from graphir.errors import BackendError
 from graphir.frontend.torch_arrays import as_array, as_tensor
+from graphir.row_order import Keys
 
+from .device_order import write_order
 from .triton_launch import launch
 
 if TYPE_CHECKING:
@@ -71,6 +73,10 @@ class Cuda:
         staged = torch.empty(memory.shape, dtype=memory.dtype, pin_memory=True)
         staged.copy_(as_tensor(np.ascontiguousarray(values)))
         memory.copy_(staged, non_blocking=True)
+
+    def shuffle(self, order: torch.Tensor, keys: Keys) -> None:
+        """Compute an order of rows on the device, once what was launched before is done."""
+        write_order(order, keys)
 
     def read(self, memory: torch.Tensor) -> np.ndarray[Any, Any]:
         """Wait, and copy to the host."""

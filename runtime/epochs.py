@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphir.errors import DivergedError
+from graphir.row_order import order_keys
 
 from .arrays import check_ranges, is_tensor, to_memory, to_user
 from .executable import Call, Fetched, Memory, Passed, count_steps
@@ -129,8 +130,7 @@ class Epochs:
         """
         task, steps = self.task, self.steps
         if self.order is not None:
-            bits = np.random.Philox(key=np.array([self.seed % 2**64, epoch], np.uint64))
-            self.backend.write(self.order, np.random.Generator(bits).permutation(task.rows))
+            self.backend.shuffle(self.order, order_keys(self.seed, epoch))
         rates = self._rates
         if rates is None or not is_constant(self.optimizer.lr):
             rates = self._rates = learning_rates(

@@ -15,6 +15,7 @@ from graphir.codegen.reuse import scratch_slots
 from graphir.dtypes import DType
 from graphir.errors import BackendError
 from graphir.frontend.torch_arrays import as_array
+from graphir.row_order import Keys, row_order
 from graphir.sizes import evaluate_shape
 
 from .debug import logged
@@ -74,6 +75,9 @@ class Backend(Protocol):
 
     def write(self, memory: Memory, values: np.ndarray[Any, Any]) -> None:
         """Copy `values` over all of `memory`."""
+
+    def shuffle(self, order: Memory, keys: Keys) -> None:
+        """Write the order of the rows that the keys give: `graphir.row_order.row_order`."""
 
     def read(self, memory: Memory) -> np.ndarray[Any, Any]:
         """The contents, once everything launched is done; a view where that is possible."""
@@ -139,6 +143,10 @@ class HostMemory:
     def write(self, memory: Memory, values: np.ndarray[Any, Any]) -> None:
         """Copy."""
         memory[...] = values
+
+    def shuffle(self, order: Memory, keys: Keys) -> None:
+        """Computed by NumPy."""
+        order[...] = row_order(len(order), keys)
 
     def read(self, memory: Memory) -> np.ndarray[Any, Any]:
         """The array itself."""

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import graphir
+from graphir.row_order import order_keys, row_order
 from graphir.runtime import epochs as training
 from graphir.runtime.optim import SGD, cosine
 from graphir.runtime.progress import format_speed
@@ -60,8 +61,7 @@ def by_hand(
     w, b = np.zeros(x.shape[1]), 0.0
     losses = []
     for epoch in range(epochs):
-        bits = np.random.Philox(key=np.array([seed, epoch], np.uint64))
-        order = np.random.Generator(bits).permutation(len(x))
+        order = row_order(len(x), order_keys(seed, epoch))
         for first in range(0, len(x), batch):
             rows = order[first : first + batch]
             r = x[rows] @ w + b - y[rows]

@@ -17,8 +17,10 @@ import torch
 from graphir.codegen.machine import GPU
 from graphir.codegen.program import Launch
 from graphir.dtypes import DType
+from graphir.row_order import Keys
 from graphir.runtime import backend_triton, backends, entry, fitting, train
 from graphir.runtime.backend_interpret import shared_interpreter
+from graphir.runtime.device_order import write_order
 
 Work = Callable[[], object]
 
@@ -68,6 +70,9 @@ class FakeCuda:
     def write(self, memory: torch.Tensor, values: Any) -> None:
         staged = torch.as_tensor(np.array(values))
         self.put(lambda: memory.copy_(staged))
+
+    def shuffle(self, order: torch.Tensor, keys: Keys) -> None:
+        self.put(lambda: write_order(order, keys))
 
     def read(self, memory: torch.Tensor) -> np.ndarray[Any, Any]:
         self.drain()
