@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, find, given, seed, settings
 
 from tests.fuzz import corpus
 from tests.fuzz.compare import Report, compare
 from tests.fuzz.generate import programs, seeded
 from tests.fuzz.program import Program, from_json, is_valid
+from tests.fuzz.reduce import reduced
 from tests.fuzz.work import quick_builds
 
 # Programs a test; the tests are few and alike, so that workers share them.
@@ -65,3 +67,30 @@ def test_a_seed_is_a_program_and_a_program_is_text() -> None:
         assert program == seeded(number)
         assert from_json(program.to_json()) == program
         assert is_valid(program)
+
+
+def has_square(program: Program) -> bool:
+    return any("square" in step.text for step in program.steps)
+
+
+def test_hypothesis_shrinks_a_program_to_the_line_at_fault() -> None:
+    found = find(
+        programs(), has_square, random=random.Random(1),
+        settings=settings(max_examples=3000, deadline=None, database=None,
+                          suppress_health_check=list(HealthCheck)),
+    )  # fmt: skip
+    assert is_valid(found)
+    # No program is drawn with fewer lines than two.
+    assert len(found.steps) <= 2
+    assert len(found.arguments) == 1
+    assert found.arguments[0].shape == ()
+
+
+def test_a_seeds_program_is_reduced_to_the_line_at_fault() -> None:
+    program = next(p for p in map(seeded, range(2000)) if has_square(p) and len(p.steps) > 6)
+    small = reduced(program, has_square)
+    assert is_valid(small)
+    assert has_square(small)
+    assert len(small.steps) == 1
+    assert small.order == 0
+    assert not small.second
