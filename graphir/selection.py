@@ -62,11 +62,17 @@ def require_integers(what: str, index: Value) -> None:
 def gather(x: Value, dim: int, index: Value) -> Value:
     """`out[.., i, ..] = x[.., index[.., i, ..], ..]` along `dim`, the shape of `index`.
 
+    As in torch, a 0-d value or index is one of a single element.
+
     Raises:
         ShapeError: where the ranks differ, or another axis of `index` is longer than that of `x`.
         DTypeError: for an index that is not integer.
     """
     require_integers("gather", index)
+    if not (x.ndim and index.ndim) and max(x.ndim, index.ndim) <= 1:
+        rows, places = (v if v.ndim else reshape(v, (1,)) for v in (x, index))
+        found = gather(rows, dim, places)
+        return found if index.ndim else reshape(found, ())
     axis = axis_of("gather", dim, x.ndim)
     if index.ndim != x.ndim:
         raise ShapeError(

@@ -270,8 +270,19 @@ def movedim(input: Any, source: Any, destination: Any) -> Any:
 
 
 def index_select(input: Any, dim: int, index: Any) -> Any:
-    """torch.index_select."""
+    """torch.index_select; a 0-d index gives one element, of a 0-d value itself."""
+    index = input.lift(index)
+    if not input.ndim:
+        rows = index_select(layout.reshape(input, (1,)), dim, index)
+        return layout.reshape(rows, ())
+    if not index.ndim:
+        index = layout.reshape(index, (1,))
     return indexing.rows(input, index, dim)
+
+
+def matrix_transpose(x: Any) -> Any:
+    """torch's mT, which leaves a 0-d value as it is."""
+    return layout.matrix_transpose(x) if x.ndim else x
 
 
 def stacked(axis: int, least: int) -> Implementation:

@@ -233,7 +233,7 @@ METHODS: Mapping[str, Implementation] = {
 }
 
 PROPERTIES: Mapping[str, Implementation] = {
-    "T": layout.reverse_axes, "mT": layout.matrix_transpose, "dtype": user_dtype,
+    "T": layout.reverse_axes, "mT": f.matrix_transpose, "dtype": user_dtype,
     "is_cuda": lambda x: x.device.type == "cuda", "requires_grad": lambda x: False,
     "itemsize": lambda x: x.element.itemsize, "data": c.stop_gradient,
 }  # fmt: skip

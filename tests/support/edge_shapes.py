@@ -66,6 +66,7 @@ MOVEMENT: dict[str, Callable[..., Any]] = {
     "None": lambda x: x[None, ..., None], "tril": torch.tril, "triu": lambda x: x.triu(1),
     "diagonal": lambda x: x.diagonal(0, -2, -1),
     "gather": lambda x: torch.gather(x, 0, torch.zeros_like(x, dtype=torch.int64)),
+    "index_select of one": lambda x: x.index_select(0, torch.tensor(0)),
     "index_select": lambda x: x.index_select(0, torch.tensor([0, 0])),
     "take rows": lambda x: x[torch.tensor([0, 0])],
     "where": lambda x: torch.where(x > 0, x, 0.0), "masked": lambda x: x.masked_fill(x > 0, 2.0),
@@ -87,8 +88,6 @@ PRODUCTS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-# What torch takes of 0-d tensors, as of vectors of one element, and graphir refuses.
-REFUSED = frozenset([("0-d", "mT"), ("0-d", "gather")])
 # The second derivative of 0 / 0, which torch takes for 0.
 _FIRST = ("var", "var along", "std", "std along")
 
