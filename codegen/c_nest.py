@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 
 from .c_expr import Expressions, extent, literal, local
 from .c_vector import vector_name
 from .c_writer import Writer
-from .loops import FarAngles, Nest, Transposition
+from .loops import FarAngles, Nest, PartialSum, Transposition
+from .partial_sums import rounds
 from .spelling import C_TYPES, bare, spell_c
 from .tile import Axis, Contract, Load, Map, Reduce, Statement, Store, Tile
+
+
+@dataclass(frozen=True)
+class _OpenPart:
+    """A partial sum whose loops are being printed: the variable that it is in, and what it joins."""
+
+    part: PartialSum
+    name: str
+    to: str
 
 
 class NestPrinter:
@@ -31,6 +42,7 @@ class NestPrinter:
     ) -> None:
         self.nest, self.expr, self.out = nest, expr, out
         self.vector_bytes, self.shared = vector_bytes, shared
+        self._parts: dict[Reduce | Contract, _OpenPart] = {}  # the innermost of each sum
 
     def run(self) -> None:
         """The whole nest."""
@@ -137,12 +149,15 @@ class NestPrinter:
                 self._start(join)
         for join in self.nest.aside:
             self._set_aside(join)
+        apart = {s for s in running if s in whole or s.into is not None or rounds(s)}
         with ExitStack() as loops:
-            for axis in self.nest.axes[:-1]:
+            for depth, axis in enumerate(self.nest.axes[:-1]):
+                self._open_parts(depth, loops)
                 loops.enter_context(self.out.loop(axis))
+                self._spans(depth, axis, loops)
+            self._open_parts(len(self.nest.axes) - 1, loops)
             for join in running:
-                apart = join in whole or join.into is not None
-                start = _identity(join) if apart else self.expr.place(join.out)
+                start = _identity(join) if join in apart else self.expr.place(join.out)
                 self.out.line(f"{C_TYPES[join.out.dtype.name]} sum_{join.out.name} = {start};")
             terms = {s: self._terms(s, inner) for s in self.nest.sums} if inner is not None else {}
             with ExitStack() as innermost:
@@ -166,7 +181,7 @@ class NestPrinter:
                 self.expr.local = set()
             for join in running:
                 target = self._target(join, ())
-                if join.into is None:
+                if join not in apart or (join in whole and join.into is None):
                     self.out.line(f"{target} = sum_{join.out.name};")
                 else:
                     self._join(target, join.out, _operator(join), f"sum_{join.out.name}")
@@ -179,23 +194,62 @@ class NestPrinter:
 
     def _set_aside(self, s: Reduce | Contract) -> None:
         """Begin a sum of the nest alone."""
-        name, kind = _aside(s), C_TYPES[s.out.dtype.name]
-        if not s.out.axes:
-            self.out.line(f"{kind} {name} = {_identity(s)};")
-            return
-        count = self.expr.arrays[s.out].elements
-        self.out.line(f"_Alignas(64) {kind} {name}[{count}];")
-        with self.out.block(f"for (int64_t e = 0; e < {count}; e++)"):
-            self.out.line(f"{name}[e] = {_identity(s)};")
+        count = self.expr.arrays[s.out].elements if s.out.axes else None
+        self._begin_sum(s, _aside(s), count)
 
     def _bring_in(self, s: Reduce | Contract) -> None:
         """Join a sum of the nest into its accumulator."""
-        if not s.out.axes:
-            self.out.line(f"{s.out.name} += {_aside(s)};")
+        count = self.expr.arrays[s.out].elements if s.out.axes else None
+        self._add_sum(s.out.name, _aside(s), count)
+
+    def _begin_sum(self, s: Reduce | Contract, name: str, elements: int | None) -> None:
+        kind = C_TYPES[s.out.dtype.name]
+        if elements is None:
+            self.out.line(f"{kind} {name} = {_identity(s)};")
+            return
+        self.out.line(f"_Alignas(64) {kind} {name}[{elements}];")
+        with self.out.block(f"for (int64_t e = 0; e < {elements}; e++)"):
+            self.out.line(f"{name}[e] = {_identity(s)};")
+
+    def _add_sum(self, target: str, name: str, elements: int | None) -> None:
+        if elements is None:
+            self.out.line(f"{target} += {name};")
             return
         self.out.line("#pragma omp simd")
-        with self.out.block(f"for (int64_t e = 0; e < {self.expr.arrays[s.out].elements}; e++)"):
-            self.out.line(f"{s.out.name}[e] += {_aside(s)}[e];")
+        with self.out.block(f"for (int64_t e = 0; e < {elements}; e++)"):
+            self.out.line(f"{target}[e] += {name}[e];")
+
+    def _open_parts(self, depth: int, loops: ExitStack) -> None:
+        """Begin the partial sums over the loops from `depth` on; they are joined behind them."""
+        for part in self.nest.partial:
+            if part.depth == depth:
+                outer = self._parts.get(part.of)
+                to = self._target(part.of, ())
+                if part.elements is not None:
+                    to = _aside(part.of) if part.of in self.nest.aside else part.of.out.name
+                made = _OpenPart(part, f"part{depth}_{part.of.out.name}", to)
+                self._begin_sum(part.of, made.name, part.elements)
+                loops.callback(self._close_part, made, outer)
+                self._parts[part.of] = made
+
+    def _close_part(self, made: _OpenPart, outer: _OpenPart | None) -> None:
+        self._add_sum(made.to, made.name, made.part.elements)
+        if outer is None:
+            del self._parts[made.part.of]
+        else:
+            self._parts[made.part.of] = outer
+
+    def _spans(self, depth: int, axis: Axis, loops: ExitStack) -> None:
+        """In a long loop, join partial sums every so often."""
+        for made in self._parts.values():
+            if made.part.depth == depth and made.part.span is not None:
+                loops.callback(self._join_span, made, axis)
+
+    def _join_span(self, made: _OpenPart, axis: Axis) -> None:
+        assert made.part.elements is None
+        with self.out.block(f"if (({local(axis)} + 1) % {made.part.span} == 0)"):
+            self._add_sum(made.to, made.name, None)
+            self.out.line(f"{made.name} = {_identity(made.part.of)};")
 
     def _terms(self, s: Reduce | Contract, inner: Axis) -> Tile | None:
         """The array in which the terms of a sum lie anyhow; None where one is declared for them."""
@@ -251,6 +305,9 @@ class NestPrinter:
     def _target(self, s: Reduce | Contract, running: Sequence[Reduce | Contract]) -> str:
         if s in running:
             return f"sum_{s.out.name}"
+        if s in self._parts:
+            made = self._parts[s]
+            return made.name if made.part.elements is None else self.expr.place(s.out, made.name)
         return self.expr.place(s.out, _aside(s) if s in self.nest.aside else None)
 
     def _start(self, s: Reduce | Contract) -> None:

@@ -105,13 +105,26 @@ class FarAngles:
     lanes: int = 1
 
 
+@dataclass(frozen=True)
+class PartialSum:
+    """The terms of a statement's sum over the loops from `depth` on, added up by themselves: into
+    one variable, or into as many as the sum has elements where those loops walk over them. After
+    every `span` turns of the outermost of them it joins what is outside."""
+
+    of: Reduce | Contract
+    depth: int
+    elements: int | None = None
+    span: int | None = None
+
+
 @dataclass(eq=False)
 class Nest:
     """Loops from the outermost to the innermost, and the statements in the innermost one.
 
     `sums` are those of its statements whose terms along the innermost loop are laid out in memory
     and then added by whole vectors, in a fixed order. `aside` are those that are added up for the
-    nest alone, and then join their accumulator.
+    nest alone, and then join their accumulator. `partial` are sums of inner loops, which join what
+    is outside.
     """
 
     axes: tuple[Axis, ...]
@@ -120,6 +133,7 @@ class Nest:
     product: Product | None = None  # how that contraction is blocked
     sums: tuple[Reduce | Contract, ...] = ()
     aside: tuple[Reduce | Contract, ...] = ()
+    partial: tuple[PartialSum, ...] = ()
     transposition: Transposition | None = None
     far: FarAngles | None = None
 

@@ -8,12 +8,16 @@ sums is short. (The error of sums in blocks: Higham, Accuracy and Stability of N
 
 from __future__ import annotations
 
-from .loops import Array, Nest
+from math import prod
+
+from .loops import Array, Nest, PartialSum
 from .tile import Contract, Reduce, Tile, TileKernel
 
 _VECTOR_JOINS = ("add", "maximum", "minimum")  # what whole vectors are joined by
 _LEAST_SUMMED, _MOST_SUMMED = 8, 1024  # terms of a sum by vectors
+_LEAST_PARTED = 16  # terms of a partial sum over inner loops
 _BLOCKS_OF_A_SPAN = 64
+_SPAN = 64  # turns of a long inner loop
 _MOST_ASIDE = 1 << 12  # elements of a block's sums; they lie on the stack
 
 
@@ -37,7 +41,8 @@ def vector_sums(nest: Nest) -> tuple[Reduce | Contract, ...]:
     )
 
 
-def _rounds(s: Reduce | Contract) -> bool:
+def rounds(s: Reduce | Contract) -> bool:
+    """Whether adding up loses something."""
     return s.out.dtype.is_float and (isinstance(s, Contract) or s.op == "add")
 
 
@@ -52,10 +57,38 @@ def sums_aside(nest: Nest, arrays: dict[Tile, Array]) -> tuple[Reduce | Contract
         for s in nest.statements
         if isinstance(s, (Reduce, Contract))
         and s.into is not None
-        and _rounds(s)
+        and rounds(s)
         and s.axes != (inner,)
         and (not s.out.axes or arrays[s.out].elements <= _MOST_ASIDE)
     )
+
+
+def partial_sums(nest: Nest, arrays: dict[Tile, Array]) -> tuple[PartialSum, ...]:
+    """Those of a nest's sums over several loops: of the inner ones, then of those around them, so
+    that none has many terms. The outermost is the sum itself."""
+    found: list[PartialSum] = []
+    last = len(nest.axes) - 1
+    for s in nest.statements:
+        if not isinstance(s, (Reduce, Contract)) or not rounds(s):
+            continue
+        summed = [depth for depth, axis in enumerate(nest.axes) if axis in s.axes]
+        own = [depth for depth, axis in enumerate(nest.axes) if axis in s.out.axes]
+        outside, terms = max(own, default=-1), 1
+        for depth in reversed([d for d in summed if d > outside]):
+            if depth == last and (s in nest.sums or s.out.axes):
+                continue  # the innermost loop has a sum of its own
+            terms *= nest.axes[depth].block
+            if terms >= _LEAST_PARTED and depth > summed[0]:
+                long = depth != last and nest.axes[depth].block > 2 * _SPAN
+                found.append(PartialSum(s, depth, span=_SPAN if long else None))
+                terms = 1
+        if not own or len(summed) < 2 or min(own) < summed[0]:
+            continue
+        elements = arrays[s.out].elements
+        terms = prod(nest.axes[depth].block for depth in summed[1:])
+        if outside > summed[1] and terms >= _LEAST_PARTED and elements <= _MOST_ASIDE:
+            found.append(PartialSum(s, summed[0] + 1, elements))
+    return tuple(found)
 
 
 def span_rows(kernel: TileKernel) -> int | None:

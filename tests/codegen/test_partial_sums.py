@@ -21,6 +21,9 @@ SUMS: dict[str, tuple[Callable[..., torch.Tensor], tuple[int, ...]]] = {
     "squares by column": (lambda x: (x * x).sum(0), (LONG, 2)),
     "product": (lambda x: x.T @ x, (LONG, 3)),
     "short middle axis": (lambda x: x.sum((0, 1)), (LONG, 3, 2)),
+    "inner axes": (lambda x: x.sum(), (60, 2048, 2, 2)),
+    "inner axes by row": (lambda x: x.sum((1, 2, 3)), (20, 64, 64, 3)),
+    "an inner axis between others": (lambda x: x.sum((0, 2)), (40, 3, 4096, 2)),
 }
 
 

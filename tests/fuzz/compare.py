@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import ml_dtypes
 import networkx as nx
 import numpy as np
 import optree
@@ -20,16 +21,16 @@ from tests.fuzz.expect import Expected, expected, faults
 from tests.fuzz.program import Program, as_numpy
 
 # How many rules torch computes exactly of functions that it is less exact with than their float64:
-# it has float32 constants in two, adds 1e-12 to a divisor, takes 1 - sigmoid(x), and lets rounding
-# of the mean into a variance's derivatives, whose sum is 0.
+# it has float32 constants in two, adds 1e-12 to a divisor, and takes 1 - sigmoid(x).
 ROUGH_IN_TORCH = {
     "F.hardsigmoid(": 1,
     "F.celu(": 1,
     "F.binary_cross_entropy(": 1,
     "F.logsigmoid(": 2,
-    "torch.std": 1,
-    "torch.var": 1,
 }
+# Where torch's result is not graphir's: with how many other last places it is computed, and how
+# many times as far it may lie as those carry it.
+_SHAKEN, _ROOM = 4, 8
 BACKENDS = ("reference", "c", "interpret")
 RULES = ("value", "gradient", "second gradient")
 
@@ -235,9 +236,45 @@ def _check_library(program: Program, exact: Any, report: Report) -> None:
                 if program.flavour == "numpy":
                     array = array.astype(one.dtype)
                 fault = faults(array, one)
+                if fault and program.flavour == "torch":
+                    place = (RULES.index(rule), i)
+                    fault = faults(array, _as_torch_rounds(program, args, array, one, place))
                 if fault:
                     text = f"call {call}: the reference's result {i} is not the library's: {fault}"
                     report.mismatches.append(Mismatch(program.flavour, rule, text))
+
+
+def _as_torch_rounds(
+    program: Program, args: Sequence[torch.Tensor], found: Any, wanted: Expected,
+    place: tuple[int, int],
+) -> Expected:  # fmt: skip
+    """`wanted`, with room for how far torch's own rounding carries a result.
+
+    Its derivatives are other formulas than graphir's, and may be less exact. Measured is what they
+    make of the same arguments in float64, and of arguments that differ in their last place; and
+    terms as large as the largest element may have cancelled.
+    """
+    rule, i = place
+    if "float" not in wanted.dtype:
+        return wanted
+    generators = [torch.Generator().manual_seed(sample) for sample in range(_SHAKEN)]
+    tried = [[_in_the_last_place(a, g) for a in args] for g in generators]
+    tried.append([a.double() if a.is_floating_point() else a for a in args])
+    room = np.zeros(wanted.value.shape)
+    for moved in tried:
+        other = as_numpy(torchs(program, moved)[rule][i])
+        with np.errstate(all="ignore"):
+            room = np.fmax(room, _ROOM * np.abs(other.astype(float) - found.astype(float)))
+    largest = np.max(np.abs(wanted.value) + wanted.bound, where=wanted.steady, initial=0.0)
+    unit = float(ml_dtypes.finfo(found.dtype).eps)
+    return replace(wanted, bound=wanted.bound + room + 4 * unit * largest)
+
+
+def _in_the_last_place(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    if not x.dtype.is_floating_point:
+        return x
+    signs = torch.randint(-1, 2, x.shape, generator=generator)
+    return x * (1 + signs * torch.finfo(x.dtype).eps).to(x.dtype)
 
 
 def _count(program: Program, graph: Graph, backends: Sequence[str], report: Report) -> None:
