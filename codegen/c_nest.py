@@ -17,7 +17,7 @@ from .tile import Axis, Contract, Load, Map, Reduce, Statement, Store, Tile
 
 @dataclass(frozen=True)
 class _OpenPart:
-    """A partial sum whose loops are being printed: the variable that it is in, and what it joins."""
+    """A partial sum whose loops are being printed: its variable, and the one that it joins."""
 
     part: PartialSum
     name: str

@@ -81,6 +81,11 @@ def reduced(op: str, dtype: DType, text: str, axis: int) -> str:
     return f"{_REDUCERS[op]}({text}, {axis})"
 
 
+def narrowed(text: str, dtype: DType) -> str:
+    """A joined tile in its own type: Triton joins what is narrower than 32 bits in 32."""
+    return f"{text}.to({TRITON_TYPES[dtype.name]})" if dtype.itemsize < 4 else text
+
+
 def join(acc: Accumulator, name: str, text: str) -> str:
     """What the accumulator's combiner makes of a value and one more."""
     dtype = acc.tile.dtype

@@ -109,3 +109,26 @@ def test_what_they_do_not_take_is_said(
         graphir.compile(function)(torch.tensor([1, 2, 3], dtype=torch.int8))
     assert "test_integers.py" in str(caught.value)
     caught.match(hint)
+
+
+@pytest.mark.parametrize("backend", ["c", "interpret"])
+@pytest.mark.parametrize("programs", [1, 2])
+def test_what_is_joined_keeps_its_narrow_type(programs: int, backend: str) -> None:
+    """Triton joins narrow elements in 32 bits, of which the complement is not that of a bool."""
+    truth = torch.arange(17) % 3 == 0
+    small = torch.arange(-60, 57, 7, dtype=torch.int8)
+    half = torch.linspace(-2, 2, 17).half()
+
+    def everything(
+        truth: torch.Tensor, small: torch.Tensor, half: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        return (
+            ~(truth.any() & truth), ~truth.all(), torch.logical_not(truth.any()),
+            small.amax() + small, small.amin() * small, small + small.sum(dtype=torch.int8),
+            half.amax() * half * 1000, (half.amin() + half) / 3,
+        )  # fmt: skip
+
+    found = graphir.compile(everything, backend=backend, threads=programs)(truth, small, half)
+    for i, (got, wanted) in enumerate(zip(found, everything(truth, small, half), strict=True)):
+        assert got.dtype == wanted.dtype, i
+        torch.testing.assert_close(got, wanted, msg=str(i))
