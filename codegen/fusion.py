@@ -18,6 +18,7 @@ from .axes import AxisMap
 from .bindings import Bindings
 from .levels import Section
 from .machine import Machine
+from .narrow import widens
 from .uses import Walk, held, makes_products, unheld
 from .views import view
 
@@ -234,6 +235,8 @@ class Fuser:
                         wanted.add(x)
                     continue
                 while self.axes.is_repeat(x):
+                    x = x.inputs[0]
+                if widens(x) and (x, 0) not in self.axes.cuts:
                     x = x.inputs[0]
                 if not self._recomputed(x):
                     wanted.add(x)

@@ -133,7 +133,7 @@ def _pressure(choice: Choice, uses: Uses, whole: Mapping[int, int], chip: Chip) 
     kept = sum(prod(whole.get(a, 1) for a in t) for t in uses.joined) / threads
     operands = max(_operands(choice, uses, dot) for dot in uses.dots)
     scale = uses.itemsize / 4
-    return scale * (_parts(chip) * operands + 3 * kept) + 4 * _block(choice, uses) / threads
+    return scale * (_parts(uses, chip) * operands + 3 * kept) + 4 * _block(choice, uses) / threads
 
 
 def _operands(choice: Choice, uses: Uses, dot: Dot) -> float:
@@ -146,8 +146,11 @@ def _operands(choice: Choice, uses: Uses, dot: Dot) -> float:
     return extent[summed] * (16 + columns) / 32
 
 
-def _parts(chip: Chip) -> int:
-    """In how many parts an exact product of float32 takes an operand: AMD's takes it whole."""
+def _parts(uses: Uses, chip: Chip) -> float:
+    """How many registers an exact product takes for an operand's element: of float32 it takes two
+    parts, which AMD's takes whole; of 16 bits two share a register."""
+    if uses.narrow:
+        return 0.5
     return 2 if chip.dots[0] == "tf32x3" else 1
 
 
@@ -209,7 +212,7 @@ def _products(
     first, second = uses.walk.grid
     found = []
     for rows, columns, warps in _PRODUCT_BLOCKS:
-        extent = {**whole, stream: _CHUNK}
+        extent = {**whole, stream: 2 * _CHUNK if uses.narrow else _CHUNK}
         for a, most in ((first, rows), (second, columns)):
             extent[a] = most if isinstance(sizes[a], Dim) else min(most, whole[a])
         found.append(Choice(extent, tuning=Tuning(warps, 3, group=_GROUP)))
@@ -221,7 +224,7 @@ def _products(
             programs *= _MANY if isinstance(size, Dim) else size / choice.extent[a]
         idle = max(0.0, chip.processors - programs)
         area = choice.extent[first] * choice.extent[second] * uses.itemsize // 4
-        over = max(0, area * _parts(chip) - 128 * 128)
+        over = max(0, int(area * _parts(uses, chip)) - 128 * 128)
         return (over, round(idle / chip.processors, 1), -area)
 
     return sorted(found, key=rank)

@@ -18,6 +18,7 @@ from .blocks import Blocks
 from .kernel_builder import KernelBuilder
 from .levels import Place
 from .machine import Machine, Precision
+from .narrow import Edge, narrow_edges
 from .placement import Placement
 from .program import Binding, Buffer
 from .tile import (
@@ -34,7 +35,7 @@ from .tile import (
     Tile,
     TileKernel,
 )
-from .uses import Walk
+from .uses import Walk, on_matrix_unit
 from .views import START, STEP, View, ViewDim, row_major, view
 
 
@@ -67,6 +68,7 @@ class Lowering:
         self.machine, self.order = machine, order
         self.nodes = list(nodes)
         self.computed = set(nodes)
+        self.made = self.computed - stored.keys()
         blocks = Blocks.choose(nodes, written, walk, axes, machine, choice)
         self.axes = blocks.axes
         self.where = Placement(
@@ -107,10 +109,18 @@ class Lowering:
         joins = node.kind in (Kind.REDUCTION, Kind.CONTRACTION)
         inner = self.where.of_operands(node, at) if joins else at
         return [
-            (x, self.where.of(x, inner))
-            for position, x in enumerate(node.inputs)
-            if (node, position) not in self.map.cuts
+            (x.inputs[position], self.where.of(x.inputs[position], inner))
+            for x, position in self._edges(node)
+            if (x, position) not in self.map.cuts
         ]
+
+    def _edges(self, node: Node) -> tuple[Edge, ...]:
+        """The operands that `node` reads: for the matrix unit in 16 bits, where they are."""
+        if node.kind is Kind.CONTRACTION and on_matrix_unit(node, self.machine):
+            narrow = narrow_edges(node, self.map, self.made)
+            if narrow is not None:
+                return narrow
+        return tuple((node, position) for position in range(len(node.inputs)))
 
     def _read_at(self, node: Node) -> View | None:
         """Where `node` lies in memory, if it is read from there."""
@@ -234,31 +244,33 @@ class Lowering:
             return self.joined[node]
         inner = self.where.of_operands(node, at)
         reduced = self.where.axes(self.map.reduced(node), inner)
-        a, b = (self.operand(node, p, inner) for p in (0, 1))
+        tiles = [self.operand(x, p, inner) for x, p in self._edges(node)]
+        summed = [tuple(x for x in reduced if x.id in self.map.ports[node, p]) for p in (0, 1)]
+        sides = [{*tile.axes, *mine} for tile, mine in zip(tiles, summed, strict=True)]
+        dot = node.dtype.is_float and self._fits_dot(sides, reduced)
+        if not dot:
+            tiles = [self.operand(node, p, inner) for p in (0, 1)]
         if not reduced:
-            return self.builder.map(node, "mul", (a, b), inner)
-        sides = []
-        for position, tile in ((0, a), (1, b)):
-            port = self.map.ports[node, position]
-            mine = tuple(x for x in reduced if x.id in port)
-            tile = self.builder.spread(node, tile, mine, inner)
-            sides.append(self.builder.masked(tile, mine, 0, inner, node))
-        a, b = sides
+            return self.builder.map(node, "mul", tuple(tiles), inner)
+        a, b = (
+            self.builder.masked(self.builder.spread(node, tile, mine, inner), mine, 0, inner, node)
+            for tile, mine in zip(tiles, summed, strict=True)
+        )
         kept = [x.id for t in (a, b) for x in t.axes if x not in reduced]
         out = self.builder.tile(node, self.where.axes(kept, inner), node.dtype)
         into = self._accumulator(node, out, inner)
-        dot = self._fits_dot(a, b, reduced)
         self.builder.emit(inner, Contract(out, a, b, reduced, dot, into, self.precision))
         return out
 
-    def _fits_dot(self, a: Tile, b: Tile, reduced: tuple[Axis, ...]) -> bool:
+    def _fits_dot(self, sides: Sequence[set[Axis]], reduced: tuple[Axis, ...]) -> bool:
+        """Whether operands along these axes are two matrices that are large enough."""
         least = self.machine.dot_size
-        if not least or not a.dtype.is_float or len(reduced) != 1:
+        if not least or len(reduced) != 1:
             return False
-        free = [x for t in (a, b) for x in t.axes if x not in reduced]
+        free = {x for side in sides for x in side if x not in reduced}
         return (
-            len(a.axes) == len(b.axes) == 2
-            and len(set(free)) == 2
+            all(len(side) == 2 for side in sides)
+            and len(free) == 2
             and all(x.block >= least for x in (*free, *reduced))
         )
 

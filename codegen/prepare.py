@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphir import dtypes
 from graphir.graph import Graph, Node
-from graphir.opdef import Kind
+from graphir.opdef import Kind, widened_type
 from graphir.ops.elementwise import zeros_like
 from graphir.rewrite import rebuild
 from graphir.simplify import simplify
@@ -21,8 +21,8 @@ _SELECT_LIMIT = 128
 
 
 def prepare(graph: Graph) -> Graph:
-    """`graph` with slices inside tiles as selects, scatters as sums, and bfloat16 as a format of
-    memory alone."""
+    """`graph` with slices inside tiles as selects, scatters as sums, bfloat16 as a format of memory
+    alone, and sums of float16 in float32."""
     return simplify(rebuild(rebuild(graph, _replace), _widened))
 
 
@@ -59,9 +59,10 @@ _MOVES = frozenset({"where", "take", "copy", "stop_gradient", "custom_vjp"})
 
 
 def _widened(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
-    """What computes with bfloat16 does so in float32, and rounds its result once."""
-    narrow = dtypes.bfloat16
-    if narrow not in (node.dtype, *(x.dtype for x in operands)):
+    """What computes with bfloat16, or joins many of float16, does so in float32 and rounds its
+    result once."""
+    narrow = widened_type(node)
+    if narrow is None:
         return None
     if node.kind in (Kind.SOURCE, Kind.MOVEMENT) or node.op in _MOVES:
         return None

@@ -273,7 +273,7 @@ def spell_dot(
     x: str, y: str, dtype: DType, precision: Precision, chip: Chip, acc: str | None
 ) -> str:
     """Triton's product of two matrices of `dtype`, added to `acc` if there is one: of float32 as
-    exactly as `precision` says, of float64 exactly, of float16 exactly with sums in float32."""
+    exactly as `precision` says, of float64 exactly, of 16 bits exactly with sums in float32."""
     names = {"float32": chip.dots[PRECISIONS.index(precision)], "float64": "ieee"}
     how = names.get(dtype.name)
     if how == "bf16":
@@ -281,10 +281,9 @@ def spell_dot(
     named = "" if how is None else f', input_precision="{how}"'
     if acc and dtype.name == "float64":
         named += ", out_dtype=tl.float64"
-    if dtype.name in names:
-        return f"tl.dot({x}, {y}{', ' + acc if acc else ''}{named})"
-    product = f"tl.dot({x}, {y}).to({TRITON_TYPES[dtype.name]})"
-    return f"{acc} + {product}" if acc else product
+    elif dtype.itemsize == 2:
+        named = ", out_dtype=tl.float32"
+    return f"tl.dot({x}, {y}{', ' + acc if acc else ''}{named})"
 
 
 def bare(text: str) -> str:

@@ -168,7 +168,7 @@ class Reduce:
 @dataclass(frozen=True, eq=False)
 class Contract:
     """Sum of products along `axes`; `dot` says that the matrix unit does it, `precision` how
-    exactly where the operands are float32."""
+    exactly where the operands are float32. The sum of a `dot` of 16 bits is float32."""
 
     out: Tile
     a: Tile

@@ -13,6 +13,7 @@ from graphir.sizes import Dim, Size
 
 from .axes import AxisMap
 from .machine import Machine
+from .narrow import narrow_edges
 from .tile import USUAL, Tuning
 
 Key = TypeVar("Key")
@@ -89,6 +90,7 @@ class Uses:
         dots: (result, left, right) of each contraction on the matrix unit.
         joined: of what is joined over the stream's blocks.
         reused: whether a product of matrices uses each element of a block several times.
+        narrow: whether the matrix unit is given nothing but numbers of 16 bits.
         itemsize: bytes of an element of the widest type of a number with a fraction; 4 at least.
         order: all axes of more than one element: the streamed one, the shared ones, the others.
     """
@@ -99,6 +101,7 @@ class Uses:
     dots: tuple[Dot, ...]
     joined: tuple[tuple[int, ...], ...]
     reused: bool
+    narrow: bool
     itemsize: int
     order: tuple[int, ...]
 
@@ -115,6 +118,7 @@ class Uses:
         products: list[tuple[int, ...]] = []
         dots: list[Dot] = []
         joined: list[tuple[int, ...]] = []
+        computed, narrow = frozenset(nodes), True
         for node in nodes:
             if node.op != "broadcast" or node in written:
                 tiles.append(axes.of[node])
@@ -127,6 +131,7 @@ class Uses:
                 sides = (axes.of[node], axes.ports[node, 0], axes.ports[node, 1])
                 out, a, b = (tuple(x for x in side if axes.size[x] != 1) for side in sides)
                 dots.append((out, a, b))
+                narrow = narrow and narrow_edges(node, axes, computed) is not None
             else:
                 products.append(axes.space(node))
         used = {a for tile in tiles + products for a in tile if a >= 0 and axes.size[a] != 1}
@@ -142,9 +147,10 @@ class Uses:
                                        for t in found))  # fmt: skip
 
         reused = any(n.kind is Kind.CONTRACTION and is_matrix_product(n) for n in nodes)
+        itemsize = max([4, *(n.dtype.itemsize for n in nodes if n.dtype.is_float)])
         return Uses(
             walk, within(tiles), within(products), tuple(dots), within(joined), reused,
-            max([4, *(n.dtype.itemsize for n in nodes if n.dtype.is_float)]), tuple(order),
+            bool(dots) and narrow, itemsize, tuple(order),
         )  # fmt: skip
 
     @property

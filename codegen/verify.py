@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from graphir.dtypes import float32
 from graphir.errors import GraphirError
 
 from .program import Program, Role
@@ -184,6 +185,11 @@ def _check(kernel: TileKernel, statement: Statement, part: str, loop: Loop | Non
             every = {*a.axes, *b.axes}
             if set(out.axes) != every - set(axes) or not set(axes) <= every:
                 raise KernelError(f"{kernel.name}: {out.name} contracts the wrong axes")
+            sums = float32 if statement.dot and a.dtype.itemsize == 2 else a.dtype
+            if a.dtype is not b.dtype or out.dtype is not sums:
+                raise KernelError(
+                    f"{kernel.name}: {out.name} is {out.dtype}, of {a.dtype} and {b.dtype}"
+                )
         case Mask(out=out, source=source):
             if out.axes != source.axes:
                 raise KernelError(f"{kernel.name}: a mask changes axes")

@@ -14,7 +14,7 @@ from .dtypes import DType, dtype_of
 from .errors import DTypeError, GraphirError, ShapeError
 from .frontend.torch_arrays import as_array
 from .graph import Graph, IndexRange, Node
-from .opdef import OPS, Array
+from .opdef import OPS, Array, widened_type
 from .sizes import Dim, format_shape
 from .sizes import evaluate as evaluate_size
 
@@ -77,20 +77,14 @@ def evaluate_nodes(
 
 def compute(node: Node, sizes: Mapping[str, int], operands: Sequence[Array]) -> Array:
     """The value of `node`. What is bfloat16 is computed in float32 and rounded once, as in torch:
-    so are sums and products over many elements."""
-    bfloat16 = dtypes.bfloat16.numpy if _is_bfloat16(node) else None
-    if bfloat16 is None:
+    so are sums and products over many elements, of float16 too."""
+    narrow = widened_type(node) if node.op != "constant" else None
+    if narrow is None:
         return np.asarray(OPS[node.op].evaluate(sizes, node, *operands), node.dtype.numpy)
-    own = dtypes.float32 if node.dtype is dtypes.bfloat16 else node.dtype
-    wide = [x.astype(np.float32) if x.dtype == bfloat16 else x for x in operands]
+    own = dtypes.float32 if node.dtype is narrow else node.dtype
+    wide = [x.astype(np.float32) if x.dtype == narrow.numpy else x for x in operands]
     value = OPS[node.op].evaluate(sizes, replace(node, dtype=own), *wide)
     return np.asarray(np.asarray(value, own.numpy), node.dtype.numpy)
-
-
-def _is_bfloat16(node: Node) -> bool:
-    if node.op == "constant":
-        return False
-    return dtypes.bfloat16 in (node.dtype, *(x.dtype for x in node.inputs))
 
 
 def bind_sizes(graph: Graph, shapes: Sequence[Sequence[int]]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .dtypes import DType
+from .dtypes import DType, bfloat16, float16
 from .sizes import Shape
 
 if TYPE_CHECKING:
@@ -109,3 +109,14 @@ class Registry(dict[str, OpDef]):
 
 
 OPS = Registry()
+
+_JOINING = frozenset({"sum", "prod", "contract", "scatter_add"})
+
+
+def widened_type(node: Node) -> DType | None:
+    """The type of 16 bits in place of which `node` computes in float32, to round its result once:
+    bfloat16 everywhere, float16 where many numbers are joined; None where there is neither."""
+    types = (node.dtype, *(x.dtype for x in node.inputs))
+    if bfloat16 in types:
+        return bfloat16
+    return float16 if float16 in types and node.op in _JOINING else None
