@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from graphir.errors import BackendError
 from graphir.graph import Graph, Node
+from graphir.opdef import Kind
 from graphir.sizes import Dim, evaluate, numel
 
 from .axes import ALIASES, AxisMap, name_axes, varies
@@ -179,13 +180,15 @@ class _Scheduler:
         if self._progress(attempt, needed):
             return attempt
         waiting = [n for n in needed if n in attempt.refused]
+        # The walk of what a product reads would hold the product's other axis whole.
+        waiting.sort(key=lambda n: n.kind is not Kind.CONTRACTION)
         for main in (True, False):
             walks = dict.fromkeys(self.fuser.walk_for(n, main=main) for n in waiting)
             others = [self.fuser.collect(walk, needed, asked) for walk in walks if walk is not None]
             others = [other for other in others if self._progress(other, needed)]
             if others:
                 return min(others, key=lambda other: len(other.refused))
-        first = waiting[0]
+        first = next(n for n in needed if n in attempt.refused)
         raise BackendError(
             f"no kernel of {self.machine.name} can compute {first!r}: {attempt.refused[first]}"
         )

@@ -235,3 +235,16 @@ def test_an_update_that_reads_other_elements_goes_through_memory() -> None:
         stores = [s for s in last.statements() if isinstance(s, Store)]
         assert "params_0" in [s.address.buffer for s in stores]
         assert not any(unsafe_updates(kernel) for kernel in program.kernels)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_what_a_product_reads_may_be_computed_on_the_way(dtype: torch.dtype) -> None:
+    """The kernel walks the product's axes, not those of an operand alone: none is held whole."""
+
+    def fn(a: Any, b: Any) -> Any:
+        return torch.relu(a.to(dtype)) @ torch.relu(b.to(dtype))
+
+    (kernel,) = planned(fn, (4096, 2048), (2048, 1024), dynamic=(), machine=GPU).kernels
+    assert kernel.stream is not None
+    assert kernel.stream.size == 2048
+    assert [a.size for a in kernel.grid] == [4096, 1024]
