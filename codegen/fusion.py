@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from graphir.graph import Node
 from graphir.opdef import Kind
@@ -19,8 +20,11 @@ from .bindings import Bindings
 from .levels import Section
 from .machine import Machine
 from .narrow import widens
-from .uses import Walk, held, makes_products, unheld
+from .uses import Walk, held, is_long, makes_products, unheld
 from .views import view
+
+if TYPE_CHECKING:
+    from .library import Candidate
 
 _CHEAP = (Kind.ELEMENTWISE, Kind.MOVEMENT, Kind.SOURCE)
 
@@ -36,6 +40,7 @@ class Attempt:
         refused: why not, for the others.
         waiting: those of them that are refused for an operand's sake alone.
         kept: elements of its accumulators.
+        product: all that it takes, where that is a product that a library does faster.
     """
 
     walk: Walk
@@ -44,6 +49,7 @@ class Attempt:
     refused: dict[Node, str] = field(default_factory=dict)
     waiting: set[Node] = field(default_factory=set)
     kept: int = 0
+    product: Candidate | None = None
 
 
 class Fuser:
@@ -159,6 +165,11 @@ class Fuser:
         foreign = self._foreign(node, walked)
         if foreign is not None:
             return foreign
+        if walk.grid and stream not in space:
+            # Programs that share out one of its axes would each walk along a column of it.
+            whole = [a for a in space if a not in walked and is_long(axes.size[a])]
+            if whole and not axes.is_alias(node):
+                return f"its axis of {axes.size[whole[0]]} is walked by a kernel of its own"
         summed = axes.reduced(node)
         if any(a in walk.grid for a in summed):
             return "it sums over an axis that this kernel's programs share out"

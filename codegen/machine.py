@@ -23,6 +23,21 @@ def check_precision(precision: str) -> None:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """What a GPU's maker gives for products of dense matrices, in operations a second.
+
+    Attributes:
+        float32: without rounding operands: on NVIDIA outside of the matrix unit.
+        tf32, half, float64: of the matrix unit; `half` is float16 and bfloat16.
+    """
+
+    float32: float
+    tf32: float
+    half: float
+    float64: float
+
+
+@dataclass(frozen=True)
 class Chip:
     """What its maker says of a GPU.
 
@@ -36,7 +51,7 @@ class Chip:
         tensor_columns: of tensor memory; 0 where there is none.
         cache_bytes: of the last cache that all multiprocessors share.
         bandwidth: of the memory, in bytes a second.
-        matrix_flops: of the matrix unit at "highest", in operations a second.
+        rates: of products of matrices.
         dots: how Triton names each of PRECISIONS for products of float32.
     """
 
@@ -50,7 +65,7 @@ class Chip:
     tensor_columns: int
     cache_bytes: int
     bandwidth: float
-    matrix_flops: float
+    rates: Rates
     dots: tuple[str, str, str]
 
     @property
@@ -108,18 +123,22 @@ AVX512, AVX2, SSE, NEON = cpu(64, 32), cpu(32, 16), cpu(16, 16), cpu(16, 32)
 CPU = AVX512  # what kernels are planned for where no processor is asked about
 
 _NVIDIA = ("tf32x3", "tf32", "bf16")
-# The matrix rate at "highest" is a third of tf32's on NVIDIA: each product takes three. AMD's
-# matrix unit multiplies float32 itself.
-SM_80 = Chip("cuda", 80, 32, 108, 1 << 16, 255, 163 * KIB, 0, 40 << 20, 2.0e12, 156e12 / 3, _NVIDIA)
+# Data sheets of the A100, H100 (SXM), B200 and MI300X; AMD's matrix unit multiplies float32 itself.
+SM_80 = Chip(
+    "cuda", 80, 32, 108, 1 << 16, 255, 163 * KIB, 0, 40 << 20, 2.0e12,
+    Rates(19.5e12, 156e12, 312e12, 19.5e12), _NVIDIA,
+)  # fmt: skip
 SM_90 = Chip(
-    "cuda", 90, 32, 132, 1 << 16, 255, 227 * KIB, 0, 50 << 20, 3.35e12, 494e12 / 3, _NVIDIA
-)
+    "cuda", 90, 32, 132, 1 << 16, 255, 227 * KIB, 0, 50 << 20, 3.35e12,
+    Rates(67e12, 494e12, 989e12, 67e12), _NVIDIA,
+)  # fmt: skip
 SM_100 = Chip(
-    "cuda", 100, 32, 148, 1 << 16, 255, 227 * KIB, 512, 126 << 20, 8.0e12, 1100e12 / 3, _NVIDIA
-)
+    "cuda", 100, 32, 148, 1 << 16, 255, 227 * KIB, 512, 126 << 20, 8.0e12,
+    Rates(75e12, 1100e12, 2250e12, 37e12), _NVIDIA,
+)  # fmt: skip
 GFX942 = Chip(
-    "hip", "gfx942", 64, 304, 1 << 17, 512, 64 * KIB, 0, 256 << 20, 5.3e12, 163e12,
-    ("ieee", "tf32", "bf16"),
+    "hip", "gfx942", 64, 304, 1 << 17, 512, 64 * KIB, 0, 256 << 20, 5.3e12,
+    Rates(163e12, 654e12, 1307e12, 163e12), ("ieee", "tf32", "bf16"),
 )  # fmt: skip
 CHIPS = {chip.name: chip for chip in (SM_80, SM_90, SM_100, GFX942)}
 

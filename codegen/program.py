@@ -14,7 +14,7 @@ from graphir.sizes import Shape, Size, evaluate
 from .machine import CPU, Machine
 
 if TYPE_CHECKING:
-    from .tile import TileKernel
+    from .tile import LibraryProduct, TileKernel
 
 # Sizes that the runtime gives a program besides the graph's own Dims.
 ROWS = "rows"  # rows of the whole data set, where a loop runs over batches of it
@@ -126,6 +126,7 @@ class Launch:
     Attributes:
         whole: the kernel runs all steps itself, with however many programs.
         cooperative: its programs wait for one another, so all have to be on the chip at once.
+        library: what the kernel does, for a library to do where all batches are full.
     """
 
     kernel: str
@@ -136,6 +137,7 @@ class Launch:
     signature: dict[str, str] = field(default_factory=dict)
     whole: bool = False
     cooperative: bool = False
+    library: LibraryProduct | None = None
 
     def programs(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """Programs along each axis of the grid: one for each block of each (size, block)."""

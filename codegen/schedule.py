@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from graphir.errors import BackendError
 from graphir.graph import Graph, Node
@@ -21,6 +22,7 @@ from .axes import ALIASES, AxisMap, name_axes, varies
 from .bindings import Bindings, Slot, identifier
 from .fusion import Attempt, Fuser
 from .hoist import hoist
+from .library import leave_to_library, library_product
 from .lower import Lowering
 from .machine import Machine, Precision
 from .prepare import prepare, split_sums
@@ -173,8 +175,9 @@ class _Scheduler:
         return sorted(seen, key=lambda n: n.id)
 
     def _best_attempt(self, needed: list[Node]) -> Attempt:
-        """The main axis first; where it gets nowhere, the walk of a node that waits, if need be
-        one that has the main axis whole: the one that leaves the fewest to later kernels."""
+        """The main axis first; where it gets nowhere, the walk of a node that waits and then runs,
+        if need be one that has the main axis whole: the one that leaves the fewest to later
+        kernels."""
         asked = frozenset(slot.node for slot in self.slots)
         attempt = self.fuser.collect(Walk(self.stream), needed, asked)
         if self._progress(attempt, needed):
@@ -183,15 +186,38 @@ class _Scheduler:
         # The walk of what a product reads would hold the product's other axis whole.
         waiting.sort(key=lambda n: n.kind is not Kind.CONTRACTION)
         for main in (True, False):
-            walks = dict.fromkeys(self.fuser.walk_for(n, main=main) for n in waiting)
-            others = [self.fuser.collect(walk, needed, asked) for walk in walks if walk is not None]
-            others = [other for other in others if self._progress(other, needed)]
+            walks: dict[Walk, list[Node]] = {}
+            for n in waiting:
+                walk = self.fuser.walk_for(n, main=main)
+                if walk is not None:
+                    walks.setdefault(walk, []).append(n)
+            others = []
+            for walk, nodes in walks.items():
+                other = self.fuser.collect(walk, needed, asked)
+                if self._progress(other, needed):
+                    # A walk whose own nodes wait on is one of a later kernel.
+                    waits = all(n in other.refused for n in nodes)
+                    others.append((waits, len(other.refused), other))
             if others:
-                return min(others, key=lambda other: len(other.refused))
+                return self._alone(min(others, key=lambda ranked: ranked[:2])[2], needed)
         first = next(n for n in needed if n in attempt.refused)
         raise BackendError(
             f"no kernel of {self.machine.name} can compute {first!r}: {attempt.refused[first]}"
         )
+
+    def _alone(self, attempt: Attempt, needed: list[Node]) -> Attempt:
+        """The attempt, or of it the large product that torch does faster."""
+        alone, told = leave_to_library(
+            attempt, needed, self.graph, self.axes, self.stored, self.machine, self.precision
+        )
+        if told is not None:
+            self.decisions.append(replace(told, subject=f"{self._next_name}: {told.subject}"))
+        return alone
+
+    @property
+    def _next_name(self) -> str:
+        """Of the kernel that is made next."""
+        return f"{identifier(self.name)}_{len(self.kernels)}"
 
     def _progress(self, attempt: Attempt, needed: list[Node]) -> bool:
         held = self._held_back(attempt, needed, set())
@@ -258,6 +284,9 @@ class _Scheduler:
             if not unsafe:
                 break
             clashing.update(slot for slot in self.slots if slot.buffer.name in unsafe)
+        if attempt.product is not None:
+            library = library_product(attempt.product, kernel, self.precision)
+            kernel = replace(kernel, library=library)
         self.memory.buffers += scratch
         self.slots = [slot for slot in self.slots if slot in held or slot.node not in writes]
         self.kernels.append(kernel)
@@ -268,9 +297,8 @@ class _Scheduler:
         self, attempt: Attempt, writes: Mapping[Node, list[Buffer]], later: set[Node]
     ) -> tuple[Lowering, dict[Node, Buffer]]:
         """The kernel that writes these, and where later kernels find what they read."""
-        name = f"{identifier(self.name)}_{len(self.kernels)}"
         lowering = Lowering(
-            name,
+            self._next_name,
             attempt.walk,
             self._reachable(list(writes)),
             list(writes),
@@ -280,7 +308,7 @@ class _Scheduler:
             self.memory.names,
             self.memory.order,
             self.precision,
-            self.choices.get(name, 0),
+            self.choices.get(self._next_name, 0),
         )
         made: dict[Node, Buffer] = {}
         for node, buffers in writes.items():

@@ -210,6 +210,28 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """A matrix in memory: element (i, j) lies `offset + i * strides[0] + j * strides[1]` elements
+    from the buffer's first."""
+
+    buffer: str
+    shape: tuple[Size, Size]
+    strides: tuple[Size, Size]
+    offset: Size = 0
+
+
+@dataclass(frozen=True)
+class LibraryProduct:
+    """`out = left @ right`, summed in float32 at least, with products of float32 as exact as
+    `precision` says."""
+
+    left: Matrix
+    right: Matrix
+    out: Matrix
+    precision: Precision
+
+
+@dataclass(frozen=True)
 class Tuning:
     """How a kernel is compiled: none of it changes what is computed.
 
@@ -251,6 +273,7 @@ class TileKernel:
         loops: over chunks, in the order of the parts and of their statements.
         tuning: for a GPU's compiler.
         choice, choices: the number of this choice of blocks, and how many there were.
+        library: all that the kernel does, where it is a product that a library does faster.
     """
 
     name: str
@@ -265,6 +288,7 @@ class TileKernel:
     tuning: Tuning = USUAL
     choice: int = 0
     choices: int = 1
+    library: LibraryProduct | None = None
 
     @property
     def stream(self) -> Axis | None:

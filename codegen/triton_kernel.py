@@ -75,6 +75,7 @@ class KernelPrinter:
             num_warps=self.kernel.tuning.warps,
             num_stages=self.kernel.tuning.stages,
             signature=signature,
+            library=self.kernel.library,
         )
 
     def _scalars(self) -> list[str]:

@@ -50,7 +50,8 @@ def makes_products(node: Node, machine: Machine) -> bool:
     return machine.padded and not on_matrix_unit(node, machine)
 
 
-def _is_long(size: Size) -> bool:
+def is_long(size: Size) -> bool:
+    """Whether an axis is too long to be held whole beside others that are."""
     return not isinstance(size, int) or size > LONG
 
 
@@ -139,7 +140,7 @@ class Uses:
         rest = sorted(used - set(order))
         if machine.chip is not None:
             # The matrix unit would rather have many rows and few columns than the reverse.
-            rest.sort(key=lambda a: not _is_long(axes.size[a]))
+            rest.sort(key=lambda a: not is_long(axes.size[a]))
         order += rest
 
         def within(found: list[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:

@@ -88,6 +88,11 @@ def unsafe_updates(kernel: TileKernel) -> set[str]:
 
 def verify_kernel(kernel: TileKernel) -> None:
     """Tiles are defined once, before they are read, and along the axes that their op says."""
+    library = kernel.library
+    if library is not None and {library.left.buffer, library.right.buffer, library.out.buffer} != {
+        *kernel.buffers
+    }:
+        raise KernelError(f"{kernel.name} is more than the product that is left to a library")
     accumulators = {acc.tile for acc in kernel.accumulators}
     stream = kernel.stream
     defined: set[Tile] = set()

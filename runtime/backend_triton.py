@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphir.codegen.epoch_choice import Way
-from graphir.codegen.program import DONE, Launch, Program, TritonModule
+from graphir.codegen.program import DONE, ROWS, Launch, Program, TritonModule
 from graphir.dtypes import DType
 from graphir.errors import BackendError
 from graphir.row_order import Keys
@@ -116,6 +116,12 @@ class TritonBackend:
         """A place in the stream."""
         return self.gpu.mark()
 
+    def _full_batches(self, sizes: Mapping[str, int]) -> bool:
+        """Whether every step has as many rows: a kernel finds out how many on the device, and a
+        library is told by the host."""
+        loop = self.program.loop
+        return loop is None or sizes[ROWS] % sizes[loop.dim] == 0
+
     def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
         """Allocate the module's own scratch; nothing else is done between launches."""
         choice = self.ways.choice(sizes)
@@ -126,9 +132,14 @@ class TritonBackend:
             # Zeroed in any case: a counter must start at 0, and the rest is small.
             named[buffer.name] = self.empty(shape, buffer.dtype, zero=True)
         source, gpu = module.source, self.gpu
+        full = self._full_batches(sizes)
 
         def start(one: Launch, arguments: list[Any], grid: tuple[int, ...]) -> None:
-            gpu.launch(source, one, arguments, grid)
+            if one.library is not None and full:
+                given = dict(zip(one.arguments, arguments, strict=True))
+                gpu.multiply(one.library, given, sizes)
+            else:
+                gpu.launch(source, one, arguments, grid)
 
         steps = launch_steps(self.program, module, named, sizes, start)
         if self.program.loop is None or choice.way is not Way.LAUNCHES:

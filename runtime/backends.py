@@ -224,7 +224,7 @@ class Build:
         """How many choices of blocks there are for each kernel; none for C's."""
         if self.backend != "triton":
             return {}
-        return {k.name: k.choices for k in self.program.kernels}
+        return {k.name: 1 if k.library else k.choices for k in self.program.kernels}
 
     @property
     def taken(self) -> Mapping[str, int]:

@@ -6,19 +6,21 @@ and `Fetch.wait`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphir.codegen.program import Launch
+from graphir.codegen.tile import LibraryProduct
 from graphir.dtypes import DType
 from graphir.errors import BackendError
 from graphir.frontend.torch_arrays import as_array, as_tensor
 from graphir.row_order import Keys
 
 from .device_order import write_order
+from .torch_product import multiply
 from .triton_launch import launch
 
 if TYPE_CHECKING:
@@ -113,6 +115,16 @@ class Cuda:
             source, one.kernel, arguments, grid, num_warps=one.num_warps,
             num_stages=one.num_stages, cooperative=one.cooperative,
         )  # fmt: skip
+
+    def multiply(
+        self, product: LibraryProduct, memory: Mapping[str, torch.Tensor], sizes: Mapping[str, int]
+    ) -> None:
+        """Put a product of two matrices on the stream, done by torch.
+
+        Its bits are the same in every run: cuBLAS promises that for one version and chip where a
+        stream has a workspace of its own, which torch gives it.
+        """
+        multiply(product, memory, sizes)
 
     def mark(self) -> Mark:
         """A place in the stream, and the time when the device reaches it."""

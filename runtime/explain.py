@@ -163,7 +163,8 @@ class Explanation:
                 f"{stream.name} by {stream.block}" if stream else "-",
                 ", ".join(f"{a.name} by {a.block}" for a in kernel.grid) or "-",
                 str(sum(n for _, n in ops)),
-                ", ".join(op if n == 1 else f"{op} ×{n}" for op, n in ops),
+                ", ".join(op if n == 1 else f"{op} ×{n}" for op, n in ops)
+                + (" (torch.mm)" if kernel.library and self.backend == "triton" else ""),
             )
         return table
 

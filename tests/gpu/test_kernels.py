@@ -78,3 +78,23 @@ def test_places_beyond_32_bits(place: Place) -> None:
     assert y[marked].tolist() == [4] * len(marked)
     assert y[[1, 2**31 + 1, elements - 2]].tolist() == [1, 1, 1]
     assert torch.equal(y, x + 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_large_product(dtype: torch.dtype, place: Place) -> None:
+    """torch does it on a GPU, where that is faster; in every run with the same bits."""
+    rows, side = place.scaled(8192, 600), place.scaled(4096, 512)
+    draw = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(rows, side, generator=draw).to(dtype) for _ in range(2))
+    exact = a.double().T @ b.double()
+
+    @graphir.compile(backend=place.backend, dynamic=())
+    def product(a: Any, b: Any) -> Any:
+        return a.T @ b
+
+    args = a.to(place.device), b.to(place.device)
+    made = product(*args)
+    rounding, noise = (2**-8, 2**-8) if dtype is torch.bfloat16 else (1e-12, 1e-9)
+    torch.testing.assert_close(made.cpu().double(), exact, rtol=rounding, atol=noise)
+    for _ in range(place.scaled(20, 1)):
+        assert torch.equal(product(*args), made)

@@ -16,11 +16,13 @@ import torch
 
 from graphir.codegen.machine import GPU
 from graphir.codegen.program import Launch
+from graphir.codegen.tile import LibraryProduct
 from graphir.dtypes import DType
 from graphir.row_order import Keys
 from graphir.runtime import backend_triton, backends, entry, fitting, train
 from graphir.runtime.backend_interpret import shared_interpreter
 from graphir.runtime.device_order import write_order
+from graphir.runtime.torch_product import multiply
 
 Work = Callable[[], object]
 
@@ -31,13 +33,14 @@ class FakeCuda:
     Attributes:
         launched: names of the kernels that the host launched one by one.
         replayed: how many CUDA graphs were put on the stream.
+        multiplied: how many products were left to torch, those of a graph once.
         waits: for each wait, whether the stream held more work behind the place waited for.
     """
 
     def __init__(self, device: Any) -> None:
         self.device, self.processors = device, 4
         self.launched: list[str] = []
-        self.replayed = 0
+        self.replayed = self.multiplied = 0
         self.waits: list[bool] = []
         self._stream: list[Work] = []
         self._run = 0  # of the stream's work, what is done
@@ -100,6 +103,12 @@ class FakeCuda:
                 source, one.kernel, given, grid, cooperative=one.cooperative
             )
         )
+
+    def multiply(self, product: LibraryProduct, memory: Any, sizes: Any) -> None:
+        if self._into is self._stream:
+            self.launched.append("torch.mm")
+        self.multiplied += 1
+        self.put(lambda: multiply(product, memory, sizes))
 
     def mark(self) -> FakeMark:
         return FakeMark(self, len(self._stream))
