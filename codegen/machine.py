@@ -156,6 +156,13 @@ def chip_of(backend: str, arch: int | str) -> Chip:
     )
 
 
+def halved(machine: Machine, times: int) -> Machine:
+    """A machine whose kernels hold half as much, so many times over: there are more of them."""
+    return replace(
+        machine, tile_limit=machine.tile_limit >> times, kept_limit=machine.kept_limit >> times
+    )
+
+
 def gpu(chip: Chip) -> Machine:
     """A GPU's programs: weights and accumulators live in registers and shared memory."""
     # With more rows a block, products at float32 accuracy spill: 64 rows of 64 on sm_90 did.

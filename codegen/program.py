@@ -97,6 +97,7 @@ class Program:
         outputs: for each output of the graph the name of the buffer that holds it.
         decisions: what the scheduler chose and refused, and why.
         machine: what it was scheduled for.
+        halved: how many times the machine's limits were halved for that.
         graph: what was scheduled: the graph that was given, further rewritten. The kernels' nodes
             are its nodes.
     """
@@ -109,11 +110,18 @@ class Program:
     outputs: tuple[str, ...]
     decisions: tuple[Decision, ...] = ()
     machine: Machine = CPU
+    halved: int = 0
     graph: Graph | None = field(default=None, repr=False, compare=False)
 
     def buffer(self, name: str) -> Buffer:
         """The buffer of that name."""
         return next(b for b in self.buffers if b.name == name)
+
+
+def choices_of(program: Program) -> dict[str, int]:
+    """The numbers of the choices with which a program is planned again, but for 0."""
+    found = {k.name: k.choice for k in program.kernels if k.choice}
+    return {**found, HALVED: program.halved} if program.halved else found
 
 
 @dataclass(frozen=True)
@@ -154,6 +162,10 @@ class TritonModule:
     scratch: tuple[Buffer, ...]
     lines: tuple[Node | None, ...] = ()
 
+
+HALVED = "limits halved"
+"""Among the choices of kernels, by name, how many times the machine's limits are halved for all of
+them. It is no kernel's name."""
 
 DONE = "done"
 """The buffer of one int64 that holds, on the device, the steps done before a launch: a CUDA graph

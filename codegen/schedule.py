@@ -24,10 +24,11 @@ from .fusion import Attempt, Fuser
 from .hoist import hoist
 from .library import leave_to_library, library_product
 from .lower import Lowering
-from .machine import Machine, Precision
+from .machine import Machine, Precision, halved
 from .prepare import prepare, split_sums
 from .program import (
     BATCH,
+    HALVED,
     ROWS,
     BatchLoop,
     Binding,
@@ -62,11 +63,13 @@ def plan(
     Args:
         precision: of products of float32 on a matrix unit.
         choices: for kernels by name, which of their choices of blocks to take; by default the
-            first.
+            first. Under HALVED, how many times the machine's limits are halved.
 
     Raises:
         BackendError: where a node fits no kernel of this machine.
     """
+    choices = choices or {}
+    machine = halved(machine, choices.get(HALVED, 0))
     graph = split_sums(prepare(graph), machine)
     axes = name_axes(graph)
     stream = choose_stream(graph, axes)
@@ -76,7 +79,7 @@ def plan(
             graph = split_sums(hoisted, machine)
             axes = name_axes(graph)
             stream = choose_stream(graph, axes)
-    return _Scheduler(graph, axes, stream, name, machine, loop, precision, choices or {}).run()
+    return _Scheduler(graph, axes, stream, name, machine, loop, precision, choices).run()
 
 
 def choose_stream(graph: Graph, axes: AxisMap) -> int | None:
@@ -157,6 +160,7 @@ class _Scheduler:
             tuple(self.memory.outputs),
             tuple(self.decisions),
             self.machine,
+            self.choices.get(HALVED, 0),
             self.graph,
         )
         verify_program(program)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphir.codegen.machine import Precision, check_precision
-from graphir.codegen.program import BatchLoop, Decision, Program
+from graphir.codegen.program import BatchLoop, Decision, Program, choices_of
 from graphir.errors import BackendError
 from graphir.frontend.torch_names import is_tensor
 from graphir.graph import Graph, Node
@@ -229,9 +229,7 @@ class Build:
     @property
     def taken(self) -> Mapping[str, int]:
         """The numbers of the choices that were taken, but for 0."""
-        if self.backend != "triton":
-            return {}
-        return {k.name: k.choice for k in self.program.kernels if k.choice}
+        return choices_of(self.program) if self.backend == "triton" else {}
 
     @cached_property
     def kernels(self) -> tuple[Kernel, ...]:

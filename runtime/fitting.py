@@ -13,7 +13,14 @@ from dataclasses import dataclass, replace
 
 from graphir.codegen.epoch_choice import LEAST_ROWS, EpochChoice
 from graphir.codegen.machine import Chip
-from graphir.codegen.program import Decision, Launch, Program, TritonModule
+from graphir.codegen.program import (
+    HALVED,
+    Decision,
+    Launch,
+    Program,
+    TritonModule,
+    choices_of,
+)
 from graphir.codegen.triton_epoch import print_epoch
 from graphir.codegen.triton_text import print_triton
 from graphir.errors import BackendError
@@ -23,6 +30,7 @@ from .resources import ResourceReport, Target, compile_report
 from .triton_module import triton_module
 
 BLOCKS = "blocks"
+_MOST_HALVED = 4
 Plan = Callable[[Mapping[str, int]], Program]
 """From the number of the choice of each kernel (0 where it is not named) to the program."""
 
@@ -57,12 +65,59 @@ def objection(report: ResourceReport, chip: Chip) -> str | None:
 def fit(plan: Plan, chip: Chip) -> Fitted:
     """The program whose kernels all take the first choice that `objection` has nothing against.
 
-    Where there is none, a kernel takes the choice with the fewest bytes in memory.
+    Where a kernel has none, the program is planned in more and smaller kernels; where none are
+    small enough either, each kernel of the first plan takes the choice with the fewest bytes in
+    memory.
 
     Raises:
         BackendError: where no choice of a kernel compiles, or Triton is missing.
     """
-    chosen: dict[str, int] = {}
+    whole: Fitted | None = None
+    failure: BackendError | None = None
+    try:
+        whole = _fit_kernels(plan, chip, 0)
+        if all(objection(report, chip) is None for report in whole.reports):
+            return whole
+    except BackendError as said:
+        failure = said
+    text = print_triton(plan({})).source
+    for times in range(1, _MOST_HALVED + 1):
+        try:
+            source = print_triton(plan({HALVED: times})).source
+        except BackendError:
+            break  # too small for what has to be computed
+        if source == text:
+            continue
+        text = source
+        try:
+            found = _fit_kernels(plan, chip, times)
+        except BackendError:
+            continue  # not small enough
+        return _split(found, whole.program.decisions if whole else (), failure)
+    if whole is None:
+        assert failure is not None
+        raise failure
+    return whole
+
+
+def _split(found: Fitted, decisions: Iterable[Decision], failure: BackendError | None) -> Fitted:
+    """`found`, in more kernels than first planned, and why."""
+    program = found.program
+    said = [f"{d.subject}: {d.reason}" for d in decisions if d.kind == BLOCKS]
+    said += [failure.message] if failure else []
+    reason = f"{len(program.kernels)} kernels, with limits halved {program.halved} times"
+    told = Decision(BLOCKS, program.name, "; ".join([reason, *said]))
+    return replace(found, program=_told(program, (told,)))
+
+
+def _fit_kernels(plan: Plan, chip: Chip, halved: int) -> Fitted:
+    """The program of one plan. Where nothing is right for a kernel it takes what is least wrong;
+    with halved limits that is no use.
+
+    Raises:
+        BackendError: where no choice of a kernel compiles, or is of use.
+    """
+    chosen: dict[str, int] = {HALVED: halved}
     tried: dict[tuple[str, int], ResourceReport | str] = {}
     while True:
         program = plan(chosen)
@@ -76,6 +131,10 @@ def fit(plan: Plan, chip: Chip) -> Fitted:
             settled = all((launch.kernel, n) in tried for n in range(counts[launch.kernel]))
             if _wrong(tried[launch.kernel, number], chip) is None:
                 continue
+            if settled and halved:
+                raise BackendError(
+                    f"{launch.kernel} is too large with limits halved {halved} times"
+                )
             following = _best(launch.kernel, tried) if settled else number + 1
             if following != number:
                 chosen[launch.kernel] = following
@@ -88,6 +147,7 @@ def fit(plan: Plan, chip: Chip) -> Fitted:
         if isinstance(report, str):
             raise BackendError(report)
         reports.append(report)
+    del chosen[HALVED]
     return Fitted(_told(program, _decisions(chosen, tried, chip)), module, tuple(reports))
 
 
@@ -104,7 +164,7 @@ def fitted_program(plan: Plan, chip: Chip, cache: DiskCache | None = None) -> Pr
         return _told(program, (Decision(*d) for d in known["decisions"]))
     program = fit(plan, chip).program
     made = {
-        "taken": {k.name: k.choice for k in program.kernels if k.choice},
+        "taken": choices_of(program),
         "decisions": [(d.kind, d.subject, d.reason) for d in program.decisions if d.kind == BLOCKS],
     }
     cache.put(key, {"choices.json": json.dumps(made).encode()})

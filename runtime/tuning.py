@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from graphir.codegen.program import HALVED
 from graphir.errors import BackendError, GraphirError
 
 from .backends import Build
@@ -210,7 +211,10 @@ def named(found: Tuned | None) -> Sequence[tuple[str, str]]:
     if found is None:
         return ()
     told = ", ".join(f"{name} {1e6 * s:.3g} µs" for name, s in found.seconds.items())
-    taken = [f"choice {n + 1} of {kernel}" for kernel, n in found.choices.items() if n]
+    taken = [
+        f"{kernel} {n} times" if kernel == HALVED else f"choice {n + 1} of {kernel}"
+        for kernel, n in found.choices.items() if n
+    ]  # fmt: skip
     if found.threads is not None:
         taken.append(f"{found.threads} at once")
     return ((found.device, f"{', '.join(taken) or 'as by the model'}; measured: {told}"),)

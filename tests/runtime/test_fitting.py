@@ -13,8 +13,9 @@ from regressions import by_name
 from steps import step_program
 
 from graphir.codegen.machine import SM_90, gpu
-from graphir.codegen.program import Program
+from graphir.codegen.program import Program, choices_of
 from graphir.codegen.schedule import plan
+from graphir.codegen.triton_text import print_triton
 from graphir.errors import BackendError
 from graphir.runtime import fitting
 from graphir.runtime.cache import DiskCache
@@ -92,6 +93,30 @@ def test_where_all_spill_the_least_is_taken(planned: Any, monkeypatch: pytest.Mo
     fitted = fit(planned, SM_90)
     assert fitted.program.kernels[0].choice == 3
     assert fitted.reports[0].spill_bytes == 4
+
+
+def test_where_all_spill_there_are_more_and_smaller_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = step_program(by_name("perceptron"), gpu(SM_90), dtype=torch.float32)
+    assert program.graph is not None
+    graph, loop = program.graph, program.loop
+
+    def planned(choices: Mapping[str, int]) -> Program:
+        return plan(graph, name="fitted", machine=gpu(SM_90), loop=loop, choices=choices)
+
+    whole = planned({})
+    count = whole.kernels[0].choices
+    compiler(monkeypatch, lambda n: replace(CLEAN, spill_bytes=8) if n < count else CLEAN)
+    fitted = fit(planned, SM_90)
+    assert len(fitted.program.kernels) > len(whole.kernels) == 1
+    assert len(fitted.reports) == len(fitted.program.kernels)
+    assert fitted.program.halved > 0
+    (told,) = [d for d in fitted.program.decisions if d.kind == "blocks"]
+    assert told.subject == "fitted"
+    assert "8 bytes of registers went to memory" in told.reason
+    again = planned(choices_of(fitted.program))
+    assert print_triton(again).source == fitted.module.source
 
 
 def test_where_none_compiles(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
