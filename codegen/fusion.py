@@ -145,7 +145,9 @@ class Fuser:
         if node in self.stored:
             # Read only if asked for: a stored node is free, but it fits only walks of its axes.
             attempt.stage[node] = Section.BODY if stream in axes.of[node] else Section.PREAMBLE
-            return self._foreign(node, walked) if node in attempt.asked else None
+            if node not in attempt.asked:
+                return None
+            return self._foreign(node, walked) or self._in_columns(node, walk)
         stage = Section.PREAMBLE
         for position, x in enumerate(node.inputs):
             if (node, position) in axes.cuts:
@@ -162,14 +164,9 @@ class Fuser:
             return None
         if self._lacks_view(node):
             return f"{axes.cuts[node, 0]}, which its memory's layout does not allow"
-        foreign = self._foreign(node, walked)
+        foreign = self._foreign(node, walked) or self._in_columns(node, walk)
         if foreign is not None:
             return foreign
-        if walk.grid and stream not in space:
-            # Programs that share out one of its axes would each walk along a column of it.
-            whole = [a for a in space if a not in walked and is_long(axes.size[a])]
-            if whole and not axes.is_alias(node):
-                return f"its axis of {axes.size[whole[0]]} is walked by a kernel of its own"
         summed = axes.reduced(node)
         if any(a in walk.grid for a in summed):
             return "it sums over an axis that this kernel's programs share out"
@@ -195,6 +192,16 @@ class Fuser:
         if foreign:
             return f"its axis of {self.axes.size[foreign[0]]} is walked by a kernel of its own"
         return None
+
+    def _in_columns(self, node: Node, walk: Walk) -> str | None:
+        """Why programs that share out one axis of `node` must not each walk along another."""
+        space = self.axes.space(node)
+        if not walk.grid or walk.stream in space or self.axes.is_alias(node):
+            return None
+        whole = [a for a in space if a not in walk.grid and is_long(self.axes.size[a])]
+        if not whole:
+            return None
+        return f"its axis of {self.axes.size[whole[0]]} is walked by a kernel of its own"
 
     def lacks(self, node: Node, walk: Walk) -> bool:
         """Whether every program of a grid would compute, or write, the same."""

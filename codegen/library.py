@@ -27,6 +27,7 @@ from .views import row_major, view
 # Shares of the maker's rate that large products reach: published measurements of cuBLAS lie from
 # 0.7 to 0.85, of plain Triton kernels (no TMA, no persistent programs) from 0.5 to 0.7.
 _LIBRARY_REACHES, _GENERATED_REACHES = 0.8, 0.6
+_WORTH = 0.9  # of the generated time: the shares are known no better than that
 _LAUNCH = 2.5e-6  # seconds from one kernel to the next
 _LEAST = 512  # of each side of a product: with less there are too few blocks for those shares
 _ASSUMED = 4096  # of a size that is known when the kernel runs
@@ -206,7 +207,7 @@ def _compare(
         told += ", which multiplies float32 outside of the matrix unit"
     unknown = any(not isinstance(s, int) for s in candidate.sizes)
     told += f" (a size known at run time taken as {_ASSUMED})" if unknown else ""
-    return library < generated, told
+    return library < _WORTH * generated, told
 
 
 def _rates(dtype: DType, chip: Chip, precision: Precision) -> tuple[float, float]:

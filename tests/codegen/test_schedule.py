@@ -248,3 +248,30 @@ def test_what_a_product_reads_may_be_computed_on_the_way(dtype: torch.dtype) -> 
     assert kernel.stream is not None
     assert kernel.stream.size == 2048
     assert [a.size for a in kernel.grid] == [4096, 1024]
+
+
+def test_large_matrices_that_share_an_axis_are_not_walked_in_columns() -> None:
+    """Programs of one walk would share out the axis that both have, and hold the other whole."""
+
+    def fn(a: Any, b: Any) -> Any:
+        return a @ b, torch.exp(a), torch.exp(b)
+
+    program = planned(fn, (4096, 2048), (2048, 4096), dynamic=(), machine=GPU)
+    for kernel in program.kernels:
+        assert all(a.role is not AxisRole.TILE for a in kernel.axes), kernel.name
+
+
+def test_a_kernel_is_made_for_what_can_run() -> None:
+    """Of mixed precision: the walk of a later product left fewer nodes, and held 512 whole."""
+
+    def loss(params: Any, x: Any) -> Any:
+        hidden = x
+        for w in params:
+            hidden = torch.relu(hidden @ w.to(x.dtype))
+        return hidden.float().square().mean()
+
+    params, x = [torch.zeros(512, 512) for _ in range(3)], torch.zeros(64, 512).bfloat16()
+    graph = simplify(graphir.trace(graphir.value_and_grad(loss), params, x))
+    for kernel in plan(graph, name="fn", machine=GPU).kernels:
+        products = [s for s in kernel.statements() if isinstance(s, Contract)]
+        assert all(s.into is not None for s in products), kernel.name
