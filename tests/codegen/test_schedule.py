@@ -253,10 +253,10 @@ def test_what_a_product_reads_may_be_computed_on_the_way(dtype: torch.dtype) -> 
 def test_large_matrices_that_share_an_axis_are_not_walked_in_columns() -> None:
     """Programs of one walk would share out the axis that both have, and hold the other whole."""
 
-    def fn(a: Any, b: Any) -> Any:
-        return a @ b, torch.exp(a), torch.exp(b)
+    def fn(a: Any, b: Any, c: Any, d: Any) -> Any:
+        return a * 2, a @ b @ c @ d, torch.exp(b), torch.exp(c), torch.exp(d)
 
-    program = planned(fn, (4096, 2048), (2048, 4096), dynamic=(), machine=GPU)
+    program = planned(fn, *((4096, 4096),) * 4, dynamic=(), machine=GPU)
     for kernel in program.kernels:
         assert all(a.role is not AxisRole.TILE for a in kernel.axes), kernel.name
 
