@@ -9,16 +9,15 @@ or where its tile does not fit; the next kernel takes it up.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
 from graphir.errors import BackendError
 from graphir.graph import Graph, Node
 from graphir.opdef import Kind
-from graphir.sizes import Dim, evaluate, numel
+from graphir.sizes import Dim
 
-from .axes import ALIASES, AxisMap, name_axes, varies
+from .axes import ALIASES, AxisMap, name_axes
 from .bindings import Bindings, Slot, identifier
 from .fusion import Attempt, Fuser
 from .hoist import hoist
@@ -37,12 +36,10 @@ from .program import (
     Program,
     Role,
 )
+from .stream import choose_stream
 from .tile import TileKernel
 from .uses import Walk
 from .verify import unsafe_updates, verify_program
-
-_WORTH_STREAMING = 1 << 14  # bytes
-_LOPSIDED = 64  # how many times longer an axis is that is streamed in place of another
 
 
 def plan(
@@ -80,41 +77,6 @@ def plan(
             axes = name_axes(graph)
             stream = choose_stream(graph, axes)
     return _Scheduler(graph, axes, stream, name, machine, loop, precision, choices).run()
-
-
-def choose_stream(graph: Graph, axes: AxisMap) -> int | None:
-    """The axis along which most of the data lies; None where everything is small.
-
-    Of axes with as much data the one that runs slowest in memory, so that blocks of it lie
-    together; where that is far shorter than another, there is too little to share out, and the
-    longest is taken.
-    """
-    weight: Counter[int] = Counter()
-    slowest: Counter[int] = Counter()
-    for node in graph.live():
-        elements = evaluate(numel(node.shape), graph.hints)
-        varied = [
-            a for dim, a in enumerate(axes.of[node]) if varies(node, dim) and axes.size[a] != 1
-        ]
-        for a in varied:
-            # A size known only at run time can be anything: it is streamed whatever it was first.
-            bonus = 1 << 40 if isinstance(axes.size[a], Dim) else 0
-            weight[a] += elements * node.dtype.itemsize + bonus
-        slowest.update(dict.fromkeys(varied[:1], elements))
-    best = max(sorted(weight), key=lambda a: (weight[a], slowest[a]), default=None)
-    if best is None:
-        return None
-    size = axes.size[best]
-    if not isinstance(size, int):
-        return best
-    if weight[best] < _WORTH_STREAMING:
-        return None
-    longer = [
-        a
-        for a in sorted(weight)
-        if weight[a] > 0.9 * weight[best] and evaluate(axes.size[a], graph.hints) > _LOPSIDED * size
-    ]
-    return max(longer, key=lambda a: evaluate(axes.size[a], graph.hints), default=best)
 
 
 class _Scheduler:

@@ -14,7 +14,8 @@ from graphir.codegen.axes import name_axes
 from graphir.codegen.hoist import hoist
 from graphir.codegen.machine import CPU
 from graphir.codegen.prepare import prepare
-from graphir.codegen.schedule import choose_stream, plan
+from graphir.codegen.schedule import plan
+from graphir.codegen.stream import choose_stream
 from graphir.evaluate import evaluate
 from graphir.graph import Graph
 from graphir.simplify import simplify

@@ -81,9 +81,12 @@ def test_a_training_step_with_float32_weights(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", NARROW)
-@pytest.mark.parametrize("programs", [None, 3])
-def test_values_and_gradients(dtype: torch.dtype, programs: int | None) -> None:
-    params, x, y = arguments(dtype, rows=301)
+@pytest.mark.parametrize(
+    ("programs", "widths"), [(None, (24, 40, 20)), (3, (24, 40, 20)), (None, (160, 192, 160))]
+)
+def test_values_and_gradients(dtype: torch.dtype, programs: int | None, widths: Any) -> None:
+    """In one pass, by several programs, and by kernels that share out products."""
+    params, x, y = arguments(dtype, rows=301, widths=widths)
     step = graphir.value_and_grad(loss)
     value, slopes = graphir.compile(step, backend="interpret", threads=programs)(params, x, y)
     leaves = [p.clone().requires_grad_() for p in params]

@@ -16,7 +16,8 @@ import graphir
 from graphir.codegen.axes import name_axes
 from graphir.codegen.machine import CPU, GPU, Machine
 from graphir.codegen.program import Binding, Program, Role
-from graphir.codegen.schedule import choose_stream, plan
+from graphir.codegen.schedule import plan
+from graphir.codegen.stream import choose_stream
 from graphir.codegen.tile import AxisRole, Contract, Load, Store
 from graphir.codegen.verify import unsafe_updates
 from graphir.graph import Graph
