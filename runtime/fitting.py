@@ -156,7 +156,7 @@ def fitted_program(plan: Plan, chip: Chip, cache: DiskCache | None = None) -> Pr
     cache = cache or DiskCache.default()
     first = print_triton(plan({}))
     version = triton_module("triton").__version__
-    key = digest("blocks", first.source, repr(chip), version)
+    key = digest("blocks and limits", first.source, repr(chip), version)
     entry = cache.get(key)
     if entry is not None:
         known = json.loads((entry / "choices.json").read_text("utf-8"))
