@@ -183,13 +183,13 @@ GR_INLINE $T gr_larger$F($T most, $T x) {
 }
 """,
     "gr_far_sin": """
-GR_INLINE $T gr_far_sin$F($T x) { return gr_far$F(x) ? sin$F(x) : gr_sin$F(x); }
+GR_INLINE $T gr_far_sin$F($T x) { return gr_far$F(x) ? __builtin_sin$F(x) : gr_sin$F(x); }
 """,
     "gr_far_cos": """
-GR_INLINE $T gr_far_cos$F($T x) { return gr_far$F(x) ? cos$F(x) : gr_cos$F(x); }
+GR_INLINE $T gr_far_cos$F($T x) { return gr_far$F(x) ? __builtin_cos$F(x) : gr_cos$F(x); }
 """,
     "gr_far_tan": """
-GR_INLINE $T gr_far_tan$F($T x) { return gr_far$F(x) ? tan$F(x) : gr_tan$F(x); }
+GR_INLINE $T gr_far_tan$F($T x) { return gr_far$F(x) ? __builtin_tan$F(x) : gr_tan$F(x); }
 """,
     "gr_erf": """
 GR_INLINE $T gr_erf$F($T x) {
@@ -284,7 +284,7 @@ def used_functions(text: str) -> set[str]:
 def math_prelude(used: Iterable[str]) -> str:
     """The C text of these functions and of what they call, each before its callers.
 
-    It needs `<math.h>` and `<stdint.h>`. Nothing is printed where nothing is used.
+    It needs `INFINITY`, `NAN` and `<stdint.h>`. Nothing is printed where nothing is used.
     """
     order: dict[str, str] = {}
 

@@ -15,8 +15,9 @@ from .program import C_ENTRY, Program
 from .resident import choose_residents
 from .sharing import own_buffers
 
+# Without <math.h>: reading it takes longer than all the other headers together, and a tenth of the
+# time to build a small program.
 _HEADER = """#define _GNU_SOURCE
-#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -24,6 +25,8 @@ _HEADER = """#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 
+#define INFINITY __builtin_inff()
+#define NAN __builtin_nanf("")
 #define PARAMETERS void *const *buffers, const int64_t *sizes, int64_t step, int32_t thread, \\
     const int64_t *block, int64_t begin, int64_t end, char *kept, char *scratch
 """

@@ -1,5 +1,4 @@
 #define _GNU_SOURCE
-#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -7,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define INFINITY __builtin_inff()
+#define NAN __builtin_nanf("")
 #define PARAMETERS void *const *buffers, const int64_t *sizes, int64_t step, int32_t thread, \
     const int64_t *block, int64_t begin, int64_t end, char *kept, char *scratch
 #define KEPT 192
