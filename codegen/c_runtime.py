@@ -1,7 +1,9 @@
-"""The fixed part of the C text: threads that live for one call, and the entry."""
+"""The fixed parts of C: what each text has around its kernels, and the library that starts threads.
 
-# Threads live for one call and spin between steps: a sleeping thread takes microseconds to wake.
-RUNTIME = """
+That library is the same for all programs, so it is built once, beside the first of them.
+"""
+
+_CALL = """
 typedef struct {
     void *const *buffers;
     const int64_t *sizes;
@@ -13,13 +15,13 @@ typedef struct {
     _Atomic int32_t go;
 } call_t;
 
-typedef struct {
-    call_t *call;
-    int32_t thread;
-#ifdef __GLIBC__
-    cpu_set_t allowed;
-#endif
-} worker_t;
+typedef void work_t(call_t *call, int32_t thread);
+"""
+
+RUNTIME = (
+    _CALL
+    + """
+typedef int in_threads_t(call_t *call, work_t *work, size_t of_a_thread, size_t of_all);
 
 /* Where the share of a thread begins; without a division where there is one thread. */
 static inline int64_t share(int64_t size, int32_t thread, int32_t threads) {
@@ -39,26 +41,58 @@ static void barrier(call_t *call) {
         if (spins > 10000) sched_yield();
 }
 """
+)
 
 ENTRY = """
-static void *start(void *argument) {{
+int {entry}(in_threads_t *in_threads, void **buffers, const int64_t *sizes, int64_t first,
+            int64_t last, int32_t threads) {{
+    call_t call = {{buffers, sizes, first, last, threads, 0, 0, 0, 0}};
+    return in_threads(&call, work, OF_A_THREAD, OF_ALL);
+}}
+"""
+
+IN_THREADS = "graphir_in_threads"
+"""The one function of `THREADS`, which the entry of every program is given: `call_t` has what the
+call's threads share; `work` is run by each; the memory is bytes for each thread and for all."""
+
+# Threads live for one call and spin between steps: a sleeping thread takes microseconds to wake.
+THREADS = (
+    """#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+"""
+    + _CALL
+    + """
+typedef struct {
+    call_t *call;
+    work_t *work;
+    int32_t thread;
+#ifdef __GLIBC__
+    cpu_set_t allowed;
+#endif
+} worker_t;
+
+static void *start(void *argument) {
     worker_t *worker = argument;
     int32_t go;
 #ifdef __GLIBC__
     if (CPU_COUNT(&worker->allowed)) sched_setaffinity(0, sizeof worker->allowed, &worker->allowed);
 #endif
     while (!(go = atomic_load_explicit(&worker->call->go, memory_order_acquire))) sched_yield();
-    if (go > 0) work(worker->call, worker->thread);
+    if (go > 0) worker->work(worker->call, worker->thread);
     return 0;
-}}
+}
 
 /* A new thread may be put on its parent's CPU, and both spin there for many milliseconds before
    one is moved: so it begins on another. */
-static int start_thread(pthread_t *handle, worker_t *worker) {{
+static int start_thread(pthread_t *handle, worker_t *worker) {
 #ifdef __GLIBC__
     cpu_set_t allowed, one;
     const int here = sched_getcpu();
-    if (here >= 0 && !sched_getaffinity(0, sizeof allowed, &allowed) && CPU_COUNT(&allowed) > 1) {{
+    if (here >= 0 && !sched_getaffinity(0, sizeof allowed, &allowed) && CPU_COUNT(&allowed) > 1) {
         int cpu = here;
         for (int32_t k = 0; k < worker->thread; k++)
             do cpu = (cpu + 1) % CPU_SETSIZE; while (!CPU_ISSET(cpu, &allowed));
@@ -71,32 +105,32 @@ static int start_thread(pthread_t *handle, worker_t *worker) {{
         const int failed = pthread_create(handle, &attributes, start, worker);
         pthread_attr_destroy(&attributes);
         if (!failed) return 0;
-    }}
+    }
 #endif
     return pthread_create(handle, 0, start, worker);
-}}
+}
 
-int {entry}(void **buffers, const int64_t *sizes, int64_t first, int64_t last,
-            int32_t threads) {{
-    call_t call = {{buffers, sizes, first, last, threads, 0, 0, 0, 0}};
+int graphir_in_threads(call_t *call, work_t *work, size_t of_a_thread, size_t of_all) {
+    const int32_t threads = call->threads;
     int failed = 0;
     pthread_t *handles = malloc(sizeof(pthread_t) * threads);
     worker_t *workers = malloc(sizeof(worker_t) * threads);
-    call.memory = aligned_alloc(64, (size_t)threads * OF_A_THREAD + OF_ALL + 64);
-    if (!handles || !workers || !call.memory) failed = 1;
+    call->memory = aligned_alloc(64, (size_t)threads * of_a_thread + of_all + 64);
+    if (!handles || !workers || !call->memory) failed = 1;
     int32_t started = 1;
-    for (int32_t t = 1; t < threads && !failed; t++) {{
-        workers[t] = (worker_t){{.call = &call, .thread = t}};
+    for (int32_t t = 1; t < threads && !failed; t++) {
+        workers[t] = (worker_t){.call = call, .work = work, .thread = t};
         if (start_thread(&handles[t], &workers[t])) failed = 2;
         else started++;
-    }}
+    }
     /* Where one thread could not be started, none may begin. */
-    atomic_store_explicit(&call.go, failed ? -1 : 1, memory_order_release);
-    if (!failed) work(&call, 0);
+    atomic_store_explicit(&call->go, failed ? -1 : 1, memory_order_release);
+    if (!failed) work(call, 0);
     for (int32_t t = 1; t < started; t++) pthread_join(handles[t], 0);
-    free(call.memory);
+    free(call->memory);
     free(workers);
     free(handles);
     return failed;
-}}
+}
 """
+)

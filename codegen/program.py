@@ -172,6 +172,6 @@ DONE = "done"
 of one step can be put on the stream again and again."""
 
 C_ENTRY = "graphir_run"
-"""The C entry: `int graphir_run(void **buffers, const int64_t *sizes, int64_t first,
-int64_t last, int32_t threads)`; 0 where it succeeded, 1 where memory ran out, 2 where a thread
-could not be started."""
+"""The C entry: `int graphir_run(in_threads_t *in_threads, void **buffers, const int64_t *sizes,
+int64_t first, int64_t last, int32_t threads)`, given the function of `c_runtime.THREADS`; 0 where
+it succeeded, 1 where memory ran out, 2 where a thread could not be started."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
+from graphir.codegen.c_runtime import IN_THREADS, THREADS
 from graphir.codegen.c_text import print_c
 from graphir.codegen.cost import useful_threads
 from graphir.codegen.order_text import ORDER_ENTRY
@@ -47,13 +49,20 @@ class CBackend(HostMemory):
         self._shares: dict[tuple[int, ...], int] = {}
         self.text = print_c(program)
         self._size_names = program.sizes
-        # The library lives as long as this object: an entry point without it would dangle.
-        self._library = ctypes.CDLL(str(build_shared_library(self.text, DiskCache.default())))
-        self._entry = getattr(self._library, C_ENTRY)
+        cache = DiskCache.default()
+        # Side by side: of the first program of a machine both have to be built.
+        with ThreadPoolExecutor(1) as aside:
+            threads_built = aside.submit(build_shared_library, THREADS, cache)
+            built = build_shared_library(self.text, cache)
+        # The libraries live as long as this object: an entry point without them would dangle.
+        self._libraries = [ctypes.CDLL(str(path)) for path in (built, threads_built.result())]
+        self._entry = getattr(self._libraries[0], C_ENTRY)
         self._entry.restype = ctypes.c_int
         self._entry.argtypes = [
-            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int32,
+            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
+            ctypes.c_int32,
         ]  # fmt: skip
+        self._in_threads = ctypes.cast(getattr(self._libraries[1], IN_THREADS), ctypes.c_void_p)
 
     def shuffle(self, order: Memory, keys: Keys) -> None:
         """Computed by the library, which has it beside a shuffled loop."""
@@ -62,7 +71,7 @@ class CBackend(HostMemory):
 
     @cached_property
     def _order(self) -> Any:
-        found = getattr(self._library, ORDER_ENTRY)
+        found = getattr(self._libraries[0], ORDER_ENTRY)
         found.restype = None
         found.argtypes = [
             ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p,
@@ -95,10 +104,11 @@ class CBackend(HostMemory):
     def launcher(self, sizes: Mapping[str, int]) -> Callable[[Any, int, int, int], None]:
         """A function of (pointers to the buffers, first step, last step, how many buffers)."""
         entry, threads = self._entry, sizes[PROGRAMS]
+        in_threads = self._in_threads
         numbers = (ctypes.c_int64 * len(self._size_names))(*[sizes[n] for n in self._size_names])
 
         def run(pointers: Any, first: int, last: int, count: int) -> None:
-            code = entry(pointers, numbers, first, last, threads)
+            code = entry(in_threads, pointers, numbers, first, last, threads)
             if code:
                 what, hint = _FAILURES.get(code, (f"the kernel returned {code}", None))
                 raise BackendError(f"the C kernel over {count} buffers failed: {what}", hint=hint)

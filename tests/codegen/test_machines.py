@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional as F
 
 import graphir
+from graphir.codegen.c_runtime import THREADS
 from graphir.codegen.c_text import print_c
 from graphir.codegen.machine import AVX2, AVX512, NEON, SSE, Machine
 from graphir.codegen.schedule import plan
@@ -89,9 +90,12 @@ def test_it_compiles_without_a_warning(compiler: str, tmp_path: Path) -> None:
     command, flags, machine = COMPILERS[compiler]
     if shutil.which(command) is None:
         pytest.skip(f"{command} is not installed")
+    texts = {"threads": THREADS}
     for name, case in cases(torch.float32).items():
+        texts[name] = print_c(plan(graph_of(case), name="step", machine=machine))
+    for name, text in texts.items():
         source = tmp_path / f"{name.replace(' ', '_')}.c"
-        source.write_text(print_c(plan(graph_of(case), name="step", machine=machine)))
+        source.write_text(text)
         done = subprocess.run(
             [command, *flags, "-std=gnu11", "-O1", "-fopenmp-simd", "-Werror", "-Wno-psabi",
              "-Wno-pass-failed", "-c", str(source), "-o", str(tmp_path / "out.o")],

@@ -1,9 +1,6 @@
-#define _GNU_SOURCE
-#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define INFINITY __builtin_inff()
@@ -627,13 +624,9 @@ typedef struct {
     _Atomic int32_t go;
 } call_t;
 
-typedef struct {
-    call_t *call;
-    int32_t thread;
-#ifdef __GLIBC__
-    cpu_set_t allowed;
-#endif
-} worker_t;
+typedef void work_t(call_t *call, int32_t thread);
+
+typedef int in_threads_t(call_t *call, work_t *work, size_t of_a_thread, size_t of_all);
 
 /* Where the share of a thread begins; without a division where there is one thread. */
 static inline int64_t share(int64_t size, int32_t thread, int32_t threads) {
@@ -717,61 +710,8 @@ static void work(call_t *call, int32_t thread) {
     }
 }
 
-static void *start(void *argument) {
-    worker_t *worker = argument;
-    int32_t go;
-#ifdef __GLIBC__
-    if (CPU_COUNT(&worker->allowed)) sched_setaffinity(0, sizeof worker->allowed, &worker->allowed);
-#endif
-    while (!(go = atomic_load_explicit(&worker->call->go, memory_order_acquire))) sched_yield();
-    if (go > 0) work(worker->call, worker->thread);
-    return 0;
-}
-
-/* A new thread may be put on its parent's CPU, and both spin there for many milliseconds before
-   one is moved: so it begins on another. */
-static int start_thread(pthread_t *handle, worker_t *worker) {
-#ifdef __GLIBC__
-    cpu_set_t allowed, one;
-    const int here = sched_getcpu();
-    if (here >= 0 && !sched_getaffinity(0, sizeof allowed, &allowed) && CPU_COUNT(&allowed) > 1) {
-        int cpu = here;
-        for (int32_t k = 0; k < worker->thread; k++)
-            do cpu = (cpu + 1) % CPU_SETSIZE; while (!CPU_ISSET(cpu, &allowed));
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        pthread_attr_t attributes;
-        pthread_attr_init(&attributes);
-        pthread_attr_setaffinity_np(&attributes, sizeof one, &one);
-        worker->allowed = allowed;
-        const int failed = pthread_create(handle, &attributes, start, worker);
-        pthread_attr_destroy(&attributes);
-        if (!failed) return 0;
-    }
-#endif
-    return pthread_create(handle, 0, start, worker);
-}
-
-int graphir_run(void **buffers, const int64_t *sizes, int64_t first, int64_t last,
-            int32_t threads) {
+int graphir_run(in_threads_t *in_threads, void **buffers, const int64_t *sizes, int64_t first,
+            int64_t last, int32_t threads) {
     call_t call = {buffers, sizes, first, last, threads, 0, 0, 0, 0};
-    int failed = 0;
-    pthread_t *handles = malloc(sizeof(pthread_t) * threads);
-    worker_t *workers = malloc(sizeof(worker_t) * threads);
-    call.memory = aligned_alloc(64, (size_t)threads * OF_A_THREAD + OF_ALL + 64);
-    if (!handles || !workers || !call.memory) failed = 1;
-    int32_t started = 1;
-    for (int32_t t = 1; t < threads && !failed; t++) {
-        workers[t] = (worker_t){.call = &call, .thread = t};
-        if (start_thread(&handles[t], &workers[t])) failed = 2;
-        else started++;
-    }
-    /* Where one thread could not be started, none may begin. */
-    atomic_store_explicit(&call.go, failed ? -1 : 1, memory_order_release);
-    if (!failed) work(&call, 0);
-    for (int32_t t = 1; t < started; t++) pthread_join(handles[t], 0);
-    free(call.memory);
-    free(workers);
-    free(handles);
-    return failed;
+    return in_threads(&call, work, OF_A_THREAD, OF_ALL);
 }
