@@ -163,6 +163,10 @@ _MASKED = {
 }
 
 
+# A vector's functions, e.g. `f32x16_load`. `f(?<!\wf)` is `\bf`, and thirty times as fast.
+_CALLED = re.compile(r"(f(?<!\wf)(?:32|64))x(\d+)_(\w+)")
+
+
 def vector_name(dtype: DType, lanes: int) -> str:
     """The C type of `lanes` elements, e.g. `f32x16`."""
     return f"{_SHORT[dtype.name]}x{lanes}"
@@ -170,7 +174,8 @@ def vector_name(dtype: DType, lanes: int) -> str:
 
 def vector_prelude(text: str, dtypes: tuple[DType, ...]) -> str:
     """The declarations of the vector types that `text` names, and of their halves."""
-    used = {(kind, int(lanes)) for kind, lanes in re.findall(r"\b(f32|f64)x(\d+)_", text)}
+    called = sorted(set(_CALLED.findall(text)))
+    used = {(kind, int(lanes)) for kind, lanes, _ in called}
     if not used:
         return ""
     out = [_COMMON]
@@ -181,11 +186,11 @@ def vector_prelude(text: str, dtypes: tuple[DType, ...]) -> str:
         while lanes <= most:
             out.append(_declare(dtype, kind, lanes))
             lanes *= 2
-    joins = sorted(set(re.findall(r"\b(f32|f64)x(\d+)_(\w+)_all\b", text)))
+    joins = [(k, n, what.removesuffix("_all")) for k, n, what in called if what.endswith("_all")]
     for kind, count in sorted({(k, n) for k, n, op in joins if op != "add"}):
         scalar = next(C_TYPES[d.name] for d in dtypes if _SHORT[d.name] == kind)
         out.append(_OR.format(name=f"{kind}x{count}", scalar=scalar, lanes=count))
-    for kind, count in sorted(set(re.findall(r"\b(f32|f64)x(\d+)_transpose\b", text))):
+    for kind, count in [(k, n) for k, n, what in called if what == "transpose"]:
         scalar = next(C_TYPES[d.name] for d in dtypes if _SHORT[d.name] == kind)
         out.append(_declare_transpose(f"{kind}x{count}", scalar, int(count)))
     for kind, count, op in joins:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from graphir import dtypes
 from graphir.graph import Graph, Node
 from graphir.opdef import Kind, widened_type
@@ -20,10 +22,20 @@ from .uses import unheld
 _SELECT_LIMIT = 128
 
 
+# What `_replace` and `_widened` may find another form for.
+_NARROW = frozenset({dtypes.bfloat16, dtypes.float16})
+_REPLACED = frozenset({"slice", "embed", "scatter_add", "copy", "stop_gradient"})
+
+
 def prepare(graph: Graph) -> Graph:
     """`graph` with slices inside tiles as selects, scatters as sums, bfloat16 as a format of memory
     alone, and sums of float16 in float32."""
-    return simplify(rebuild(rebuild(graph, _replace), _widened))
+    live = graph.live()
+    if any(node.op in _REPLACED for node in live):
+        graph = rebuild(graph, _replace)
+    if any(node.dtype in _NARROW for node in live):
+        graph = rebuild(graph, _widened)
+    return simplify(graph)
 
 
 def split_sums(graph: Graph, machine: Machine) -> Graph:
@@ -33,14 +45,34 @@ def split_sums(graph: Graph, machine: Machine) -> Graph:
     """
 
     def replace(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if not _is_split(node, machine):
+            return None
         if node.kind is Kind.REDUCTION:
             return _one_by_one(new, node, operands[0], machine)
-        if node.kind is Kind.CONTRACTION:
-            a, b = operands
-            return _single_sum(new, node, a, b, machine)
-        return None
+        return _single_sum(new, node, *operands, machine)
 
-    return rebuild(graph, replace)
+    split = any(_is_split(node, machine) for node in graph.live())
+    return rebuild(graph, replace) if split else graph
+
+
+def _is_split(node: Node, machine: Machine) -> bool:
+    """Whether a node sums over several axes that have to be summed alone."""
+    if node.kind is Kind.REDUCTION:
+        return len(_alone(node.inputs[0], node.attrs["axes"], machine)) > 1
+    if node.kind is Kind.CONTRACTION:
+        sizes = _letters(node)
+        return len([c for c in unheld(sizes, machine) if c not in node.attrs["out"]]) > 1
+    return False
+
+
+def _alone(operand: Node, axes: Iterable[int], machine: Machine) -> list[int]:
+    return sorted(unheld(dict(enumerate(operand.shape)), machine).intersection(axes))
+
+
+def _letters(node: Node) -> dict[str, int | Dim]:
+    """The size of each letter of a contraction."""
+    sides = zip((node.attrs["lhs"], node.attrs["rhs"]), node.inputs, strict=True)
+    return {c: size for labels, x in sides for c, size in zip(labels, x.shape, strict=True)}
 
 
 def _replace(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
@@ -121,24 +153,22 @@ def _scatter(new: Graph, node: Node, source: Node, places: Node) -> Node:
     return picked.apply("sum", axes=tuple(range(index.ndim))).node
 
 
-def _one_by_one(new: Graph, node: Node, operand: Node, machine: Machine) -> Node | None:
+def _one_by_one(new: Graph, node: Node, operand: Node, machine: Machine) -> Node:
     """The innermost of the axes alone, then the next one; the last takes the short ones along."""
     axes = set(node.attrs["axes"])
-    alone = sorted(unheld(dict(enumerate(operand.shape)), machine) & axes)
+    alone = _alone(operand, axes, machine)
     for a in reversed(alone[1:]):
         operand = new.add(node.op, operand, axes=(a,))
         axes = {b - (b > a) for b in axes if b != a}
-    return new.add(node.op, operand, axes=tuple(sorted(axes))) if len(alone) > 1 else None
+    return new.add(node.op, operand, axes=tuple(sorted(axes)))
 
 
-def _single_sum(new: Graph, node: Node, a: Node, b: Node, machine: Machine) -> Node | None:
+def _single_sum(new: Graph, node: Node, a: Node, b: Node, machine: Machine) -> Node:
     """A contraction over several such axes is a product, then sums one after another."""
     lhs, rhs, out = (node.attrs[k] for k in ("lhs", "rhs", "out"))
-    sizes = dict(zip(lhs, a.shape, strict=True)) | dict(zip(rhs, b.shape, strict=True))
+    sizes = _letters(node)
     letters = out + "".join(c for c in sizes if c not in out)
     shape = tuple(sizes[c] for c in letters)
-    if len({c for c in unheld(sizes, machine) if c not in out}) < 2:
-        return None
     sides = [
         Value(new, x)
         .apply("permute", order=tuple(labels.index(c) for c in letters if c in labels))

@@ -225,10 +225,12 @@ class Graph:
 
     def live(self, outputs: Iterable[Node] | None = None) -> list[Node]:
         """The nodes that `outputs` (by default the graph's) need, in creation order."""
-        needed: set[Node] = set()
-        for out in self.outputs if outputs is None else outputs:
-            if out not in needed:
-                needed |= nx.ancestors(self.nx, out) | {out}
+        stack = list(self.outputs if outputs is None else outputs)
+        needed = set(stack)
+        while stack:
+            more = [x for x in stack.pop().inputs if x not in needed]
+            needed.update(more)
+            stack += more
         return sorted(needed, key=lambda n: n.id)
 
     def users(self, node: Node) -> list[Node]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +18,7 @@ from graphir.row_order import Keys, table
 
 from .cache import DiskCache
 from .executable import HostMemory, Memory, Steps
-from .toolchain import build_shared_library
+from .toolchain import build_shared_libraries
 
 _MOST_SHARES = 1024
 _FAILURES = {
@@ -49,13 +48,9 @@ class CBackend(HostMemory):
         self._shares: dict[tuple[int, ...], int] = {}
         self.text = print_c(program)
         self._size_names = program.sizes
-        cache = DiskCache.default()
-        # Side by side: of the first program of a machine both have to be built.
-        with ThreadPoolExecutor(1) as aside:
-            threads_built = aside.submit(build_shared_library, THREADS, cache)
-            built = build_shared_library(self.text, cache)
+        built = build_shared_libraries([self.text, THREADS], DiskCache.default())
         # The libraries live as long as this object: an entry point without them would dangle.
-        self._libraries = [ctypes.CDLL(str(path)) for path in (built, threads_built.result())]
+        self._libraries = [ctypes.CDLL(str(path)) for path in built]
         self._entry = getattr(self._libraries[0], C_ENTRY)
         self._entry.restype = ctypes.c_int
         self._entry.argtypes = [

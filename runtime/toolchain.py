@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -173,27 +174,55 @@ def build_shared_library(
         BackendError: there is no compiler, the text does not build, or building takes longer than
             two minutes. The text is then kept, and the hint says where.
     """
+    return build_shared_libraries([text], cache, flags=flags)[0]
+
+
+def build_shared_libraries(
+    texts: Sequence[str], cache: DiskCache, *, flags: Sequence[str] = DEFAULT_FLAGS
+) -> list[Path]:
+    """The same for several texts, which are built side by side.
+
+    Raises:
+        BackendError: as for one.
+    """
     chosen = find_compiler()
-    key = digest("library", text, *chosen.command, chosen.version, cpu_features(), *flags)
-    entry = cache.get(key)
-    if entry is None:
-        with cache.scratch() as scratch:
-            source, library = scratch / "kernel.c", scratch / "kernel.so"
-            source.write_text(text)
-            # Nearly always all flags are known: to ask first would nearly double the time.
-            message = _compile(chosen, source, library, flags, BUILD_SECONDS)
-            if message is not None and message.startswith("exit status"):
-                used = supported_flags(chosen, cache, flags)
-                if used != tuple(flags):
-                    message = _compile(chosen, source, library, used, BUILD_SECONDS)
-            if message is not None:
-                kept = cache.put(digest("failed", key), {"kernel.c": text.encode()})
-                raise BackendError(
-                    f"`{shlex.join(chosen.command)}` did not build a kernel: {message}",
-                    hint=f"read the kernel's text in {kept / 'kernel.c'}",
-                )
-            entry = cache.put(key, {"kernel.so": library, "kernel.c": source})
-    return entry / "kernel.so"
+    keys = [
+        digest("library", text, *chosen.command, chosen.version, cpu_features(), *flags)
+        for text in texts
+    ]
+    entries = [cache.get(key) for key in keys]
+    missing = [i for i, entry in enumerate(entries) if entry is None]
+    if missing:
+        first, *others = missing
+        # The first in this thread: where it is interrupted, so is its compiler.
+        with ThreadPoolExecutor(max(len(others), 1)) as aside:
+            made = {
+                i: aside.submit(_built, texts[i], keys[i], chosen, cache, flags) for i in others
+            }
+            entries[first] = _built(texts[first], keys[first], chosen, cache, flags)
+        for i, entry in made.items():
+            entries[i] = entry.result()
+    return [entry / "kernel.so" for entry in entries if entry is not None]
+
+
+def _built(text: str, key: str, chosen: Compiler, cache: DiskCache, flags: Sequence[str]) -> Path:
+    """Build one text: its entry in the cache."""
+    with cache.scratch() as scratch:
+        source, library = scratch / "kernel.c", scratch / "kernel.so"
+        source.write_text(text)
+        # Nearly always all flags are known: to ask first would nearly double the time.
+        message = _compile(chosen, source, library, flags, BUILD_SECONDS)
+        if message is not None and message.startswith("exit status"):
+            used = supported_flags(chosen, cache, flags)
+            if used != tuple(flags):
+                message = _compile(chosen, source, library, used, BUILD_SECONDS)
+        if message is not None:
+            kept = cache.put(digest("failed", key), {"kernel.c": text.encode()})
+            raise BackendError(
+                f"`{shlex.join(chosen.command)}` did not build a kernel: {message}",
+                hint=f"read the kernel's text in {kept / 'kernel.c'}",
+            )
+        return cache.put(key, {"kernel.so": library, "kernel.c": source})
 
 
 def _compile(

@@ -31,13 +31,13 @@ _QUICK = ("-O1", *(f for f in toolchain.DEFAULT_FLAGS if not f.startswith(_SLOW)
 @contextlib.contextmanager
 def quick_builds(quick: bool) -> Iterator[None]:
     """Kernels in C are built with -O1, the text being the same."""
-    original: Any = toolchain.build_shared_library
+    original: Any = toolchain.build_shared_libraries
     flags = _QUICK if quick else toolchain.DEFAULT_FLAGS
-    backend_c.build_shared_library = functools.partial(original, flags=flags)  # type: ignore[assignment]
+    backend_c.build_shared_libraries = functools.partial(original, flags=flags)  # type: ignore[assignment]
     try:
         yield
     finally:
-        backend_c.build_shared_library = original
+        backend_c.build_shared_libraries = original
 
 
 def examined(program: Program, quick: bool = True) -> Report:
