@@ -49,7 +49,8 @@ def split_sums(graph: Graph, machine: Machine) -> Graph:
             return None
         if node.kind is Kind.REDUCTION:
             return _one_by_one(new, node, operands[0], machine)
-        return _single_sum(new, node, *operands, machine)
+        a, b = operands
+        return _single_sum(new, node, a, b, machine)
 
     split = any(_is_split(node, machine) for node in graph.live())
     return rebuild(graph, replace) if split else graph
