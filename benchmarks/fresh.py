@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,10 @@ def _ask(arguments: list[str], settings: dict[str, str] | None = None) -> dict[s
 def _first(who: str, device: str, names: list[str], quick: bool) -> dict[str, float]:
     found = {}
     for name in names:
-        # A few steps' rows suffice: what is measured is what comes before them.
-        workload = BY_NAME[name].smaller(100 if quick else 10)
+        # The rows of one step, and few of them where it takes all: what is measured is what comes
+        # before it.
+        smaller = BY_NAME[name].smaller(100 if quick else 10)
+        workload = replace(smaller, rows=smaller.batch)
         params, data = workload.params(), workload.data()
         make = contestants(workload, device)[who]
         started = time.perf_counter()
