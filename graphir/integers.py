@@ -109,9 +109,10 @@ def bitwise(name: str, a: Any, b: Any) -> Value:
     if dtype is dtypes.bool_ and name in _LOGIC:
         return binary(_LOGIC[name], x, y)
     if dtype.kind != "i":
+        taken = "integers and bools" if name in _LOGIC else "integers"
         raise DTypeError(
-            f"{_SYMBOLS[name]} takes integers and bools, got {x.node.type} and {y.node.type}",
-            hint="compare first: (x > 0) & (y > 0)",
+            f"{_SYMBOLS[name]} takes {taken}, got {x.node.type} and {y.node.type}",
+            hint="compare first: (x > 0) & (y > 0)" if name in _LOGIC else "convert: x.long()",
         )
     return binary(f"bitwise_{name}", x, y)
 

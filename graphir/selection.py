@@ -38,13 +38,16 @@ def select(x: Value, index: Value, axis: int) -> Value:
 
 
 def promise_range(index: Value, low: int, high: Size, ignored: int | None = None) -> None:
-    """Have `low <= index < high` checked on the host, where `index` is an argument itself.
+    """Have `low <= index < high` checked on the host, where `index` is an argument, moved or not.
 
     Elements that are `ignored` may be anything.
     """
+    node = index.node
+    while node.op in ("reshape", "permute", "broadcast"):
+        (node,) = node.inputs
     # A copy stands for an argument of one example: batching hands the promise on.
-    if index.node.op in ("input", "copy") and isinstance(high, int):
-        promise = IndexRange(index.node, low, high, user_location(), ignored)
+    if node.op in ("input", "copy") and isinstance(high, int):
+        promise = IndexRange(node, low, high, user_location(), ignored)
         known = {(r.node, r.low, r.high, r.ignored) for r in index.graph.ranges}
         if (promise.node, low, high, ignored) not in known:
             index.graph.ranges.append(promise)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import graphir
+from graphir.codegen.program import C_ENTRY
 from graphir.runtime.optim import SGD, Adam
 
 
@@ -30,7 +31,7 @@ def train(threads: int, optimizer: Any, inputs: int = 37, classes: int = 5) -> A
 
 def work_of(result: Any) -> str:
     source: str = result.kernels[0].c
-    return source[source.index("static void work(") : source.index("static void *start(")]
+    return source[source.index("static void work(") : source.index(f"int {C_ENTRY}(")]
 
 
 def test_small_parameters_need_one_barrier_a_step() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import graphir
 from graphir.errors import ShapeError, UnsupportedError
 from graphir.evaluate import evaluate
 from graphir.sizes import format_shape
@@ -155,3 +156,20 @@ def test_ints_pick_first_in_torch(index: tuple[Any, ...]) -> None:
     given = tuple(torch.from_numpy(i) if isinstance(i, np.ndarray) else i for i in index)
     (got,) = evaluate(trace(lambda x: x[given], (x,)).graph, [x])
     np.testing.assert_array_equal(got, x[given].numpy())
+
+
+@pytest.mark.parametrize("backend", ["reference", "c"])
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x, i: torch.gather(x, 0, i),
+        lambda x, i: x.index_select(0, i),
+        lambda x, i: torch.gather(torch.stack([x, x]), 1, i[None, None].expand(2, 1)),
+    ],
+)
+def test_an_index_that_is_moved_first_is_checked(fn: Any, backend: str) -> None:
+    compiled = graphir.compile(fn, backend=backend)
+    x = torch.arange(3.0)
+    assert torch.equal(compiled(x, torch.tensor(2)), fn(x, torch.tensor(2)))
+    with pytest.raises(graphir.GraphirError, match="index 7 is out of range"):
+        compiled(x, torch.tensor(7))
