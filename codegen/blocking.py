@@ -219,8 +219,13 @@ class _Blocking:
         return whole or self._varies(tile) or self._padded(tile)
 
     def _padded(self, tile: Tile) -> bool:
-        """Whether whole vectors may be read: beyond the end there are zeros."""
+        """Whether whole vectors may be read: beyond the end there are zeros.
+
+        What an accumulator of extrema or products holds there is not zero.
+        """
         found = resolve(tile, self.inline)
+        if any(acc.tile is found and acc.op != "add" for acc in self.made.kernel.accumulators):
+            return False
         return not isinstance(found, Load) or found.address.buffer in self.residents
 
     def _want(self, tile: Tile, product: Product) -> None:

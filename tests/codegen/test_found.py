@@ -102,3 +102,19 @@ def test_a_number_in_an_array_yields_to_the_type_of_the_others(backend: str) -> 
         for function, by_torch in ((_xlogy, torch.xlogy), (_logaddexp, torch.logaddexp)):
             got = graphir.compile(function, backend=backend, dynamic=())(*args)
             torch.testing.assert_close(got, by_torch(*args))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("rows", [9, 70])
+def test_extrema_are_multiplied_without_what_lies_beyond_them(rows: int, backend: str) -> None:
+    """An accumulator of extrema holds infinities beyond its end, which no product may add up."""
+
+    def products(x: torch.Tensor, w: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        high, low = x.amax(0), x.amin(0)
+        return high @ low, high @ w, torch.outer(low, high), x.prod(0) @ high
+
+    x = torch.rand(rows, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.5
+    w = torch.linspace(-1, 1, 15, dtype=torch.float64).reshape(5, 3)
+    got = graphir.compile(products, backend=backend, dynamic={"x": (0,)})(x, w)
+    for ours, theirs in zip(got, products(x, w), strict=True):
+        torch.testing.assert_close(ours, theirs)
