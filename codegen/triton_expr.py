@@ -75,14 +75,10 @@ def landing(address: Address, axes: tuple[Axis, ...]) -> list[str]:
 
 
 def reduced(op: str, dtype: DType, text: str, axis: int) -> str:
-    """A tile joined along one of its dimensions."""
-    if op in ("maximum", "minimum") and dtype.is_float:
-        return f"reduce_{op}({text}, {axis})"
-    return f"{_REDUCERS[op]}({text}, {axis})"
-
-
-def narrowed(text: str, dtype: DType) -> str:
-    """A joined tile in its own type: Triton joins what is narrower than 32 bits in 32."""
+    """A tile joined along one of its dimensions, in its own type: Triton joins what is narrower
+    than 32 bits in 32."""
+    special = op in ("maximum", "minimum") and dtype.is_float
+    text = f"{f'reduce_{op}' if special else _REDUCERS[op]}({text}, {axis})"
     return f"{text}.to({TRITON_TYPES[dtype.name]})" if dtype.itemsize < 4 else text
 
 

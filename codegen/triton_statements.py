@@ -31,7 +31,6 @@ from .triton_expr import (
     join,
     landing,
     literal,
-    narrowed,
     position,
     reduced,
     size_text,
@@ -82,7 +81,7 @@ class StatementPrinter:
                 text = source.name
                 for axis in sorted(axes, key=source.axes.index, reverse=True):
                     text = reduced(op, source.dtype, text, source.axes.index(axis))
-                return self._define(out, narrowed(text, out.dtype) if axes else text, into)
+                return self._define(out, text, into)
             case Contract():
                 return self._contract(s)
 
@@ -112,7 +111,7 @@ class StatementPrinter:
             text = f"{spread(s.a.name, s.a.axes, both)} * {spread(s.b.name, s.b.axes, both)}"
             for axis in sorted(s.axes, key=both.index, reverse=True):
                 text = reduced("add", s.out.dtype, text, both.index(axis))
-            return self._define(s.out, narrowed(text, s.out.dtype), s.into)
+            return self._define(s.out, text, s.into)
         left, right = (s.a, s.b) if s.out.axes[0] in s.a.axes else (s.b, s.a)
         (summed,) = s.axes
         x = left.name if left.axes[1] is summed else f"tl.trans({left.name})"

@@ -132,3 +132,18 @@ def test_what_is_joined_keeps_its_narrow_type(programs: int, backend: str) -> No
     for i, (got, wanted) in enumerate(zip(found, everything(truth, small, half), strict=True)):
         assert got.dtype == wanted.dtype, i
         torch.testing.assert_close(got, wanted, msg=str(i))
+
+
+@pytest.mark.parametrize("backend", ["c", "interpret"])
+@pytest.mark.parametrize("programs", [1, 3])
+def test_partial_results_keep_their_narrow_type(programs: int, backend: str) -> None:
+    x = torch.randint(0, 2, (2, 3000), generator=torch.Generator().manual_seed(0), dtype=torch.int8)
+    x[0] = 1
+
+    def joined(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return ~torch.all(x, dim=1), ~torch.any(x, dim=1), ~x.amin(1), x.amax(1) * 100 * 2
+
+    compiled = graphir.compile(joined, backend=backend, dynamic={"x": (1,)}, threads=programs)
+    for got, wanted in zip(compiled(x), joined(x), strict=True):
+        assert got.dtype == wanted.dtype
+        assert torch.equal(got, wanted)
