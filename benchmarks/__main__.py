@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from . import fresh, report
 from .floors import measure
 from .measure import Result, race, ready
 from .peers import contestants
 from .workloads import BY_NAME, WORKLOADS, Workload
-
-HERE = Path(__file__).resolve().parent
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -84,28 +79,16 @@ def main(arguments: list[str] | None = None) -> int:
         print("first steps and memory, in new processes …", file=sys.stderr, flush=True)
         add_fresh(results, options)
     text = report.show(results, f"{machine.name}{', quick' if options.quick else ''}")
-    folder = options.output or (Path("out/bench") if options.quick else HERE / "results")
-    written = report.write(results, machine.name, settings(options, machine.flops), text, folder)
+    folder = options.output or (Path("out/bench") if options.quick else report.RESULTS)
+    written = report.write(
+        results,
+        machine.name,
+        report.settings(options.device, machine.flops, quick=options.quick),
+        text,
+        folder,
+    )
     print(f"{time.perf_counter() - started:.0f} s; wrote {', '.join(map(str, written))}")
     return int(any("graphir" not in r.times for r in results))
-
-
-def settings(options: argparse.Namespace, flops: float) -> dict[str, Any]:
-    """What a reader needs to judge the figures."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"python": platform.python_version()}
-    for package in ("torch", "triton", "jax", "scikit-learn", "numpy"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {
-        "device": options.device, "quick": options.quick, "versions": versions,
-        "peak_flops": flops, "load_average": load,
-        "date": time.strftime("%Y-%m-%d"), "system": f"{platform.system()} {platform.machine()}",
-    }  # fmt: skip
 
 
 if __name__ == "__main__":

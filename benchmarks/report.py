@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import platform
 import re
+import time
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from rich.table import Table
 
 from .measure import Result
 
+RESULTS = Path(__file__).resolve().parent / "results"
 # Ratio of the best peer's time to graphir's that each workload should reach at least.
 WANTED = {
     "linreg_full": 3.0, "linreg_sgd": 12.0, "softmax_sgd": 3.5, "softmax_full": 3.8,
@@ -103,6 +108,22 @@ def write(
         found.append(stem.with_suffix(".svg"))
         draw(results, machine, found[-1])
     return found
+
+
+def settings(device: str, flops: float, *, quick: bool = False) -> dict[str, Any]:
+    """What a reader needs to judge the figures."""
+    versions = {"python": platform.python_version()}
+    for package in ("torch", "triton", "jax", "scikit-learn", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "device": device, "quick": quick, "versions": versions,
+        "peak_flops": flops, "load_average": load,
+        "date": time.strftime("%Y-%m-%d"), "system": f"{platform.system()} {platform.machine()}",
+    }  # fmt: skip
 
 
 def draw(results: Sequence[Result], machine: str, path: Path) -> None:

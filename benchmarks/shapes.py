@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.table import Table
 
 from . import report
-from .__main__ import HERE, settings
 from .floors import measure
 from .measure import Result, race, ready
 from .peers import contestants
@@ -110,10 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
     for r in results:
         for name, reason in r.refused.items():
             console.print(f"{r.workload}: {name}: {reason}", markup=False, highlight=False)
-    options.device, options.quick = "cpu", False
     written = report.write(
-        results, f"{machine.name} shapes", settings(options, machine.flops),
-        console.export_text(), options.output or HERE / "results", chart=False,
+        results, f"{machine.name} shapes", report.settings("cpu", machine.flops),
+        console.export_text(), options.output or report.RESULTS, chart=False,
     )  # fmt: skip
     print(f"{time.perf_counter() - started:.0f} s; wrote {', '.join(map(str, written))}")
     return int(any("graphir" not in r.times for r in results))

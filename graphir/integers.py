@@ -30,13 +30,13 @@ def power(base: Any, exponent: Any) -> Value:
         return binary("pow", base, exponent)
     number = exponent if isinstance(exponent, (int, float)) else None
     base, exponent = lift_all(base, exponent)
-    if number == 1 and number is not True:
-        return base  # type: ignore[no-any-return]
     dtype = result_dtype(base, exponent)
+    if number == 1 and dtype is base.element:
+        return base  # type: ignore[no-any-return]
     if dtype.kind == "i":
         weak = base.weak and exponent.weak
         base, exponent = cast(base, dtype), cast(exponent, dtype)
-        made = _repeated(base, number) if isinstance(number, int) else _bitwise(base, exponent)
+        made = _repeated(base, number) if isinstance(number, int) else _by_bits(base, exponent)
         return type(made)(made.graph, made.node, weak=weak)
     if number in (2, 3) and base.element.is_float:
         return base * base if number == 2 else base * base * base  # type: ignore[no-any-return]
@@ -61,7 +61,7 @@ def _repeated(base: Value, exponent: int) -> Value:
     return result
 
 
-def _bitwise(base: Value, exponent: Value) -> Value:
+def _by_bits(base: Value, exponent: Value) -> Value:
     """By squaring, a choice for each bit that the exponent's type has; fractions become 0."""
     x, p = broadcast_together("pow", base, exponent)
     odd = _bit(p, 0)
