@@ -283,11 +283,6 @@ def _kind(item: Any) -> Any:
     return None if isinstance(item, Value) else item
 
 
-def _as_value(x: Any) -> Value:
-    assert isinstance(x, Value)
-    return x
-
-
 def _tracer_in(items: Sequence[Any]) -> Tracer | None:
     for x in items:
         if isinstance(x, Tracer):
