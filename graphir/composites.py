@@ -93,7 +93,9 @@ def where(condition: Any, input: Any, other: Any) -> Value:
 
 def numbered(x: Value) -> Value:
     """`x`, but that no derivative flows where it is NaN."""
-    return where(binary("eq", x, x), x, stop_gradient(x)) if x.element.is_float else x
+    if not x.element.is_float:
+        return x
+    return binary("eq", x, x).apply("where", x, stop_gradient(x), weak=x.weak)
 
 
 def clamp(x: Value, min: Any = None, max: Any = None) -> Value:
@@ -106,9 +108,10 @@ def clamp(x: Value, min: Any = None, max: Any = None) -> Value:
         raise DTypeError(
             "clamp: at least one of min and max is needed", hint="give a limit: x.clamp(min=0.0)"
         )
+    given = [v for v in (min, max) if v is not None]
+    x, *limits = lift_all(x, *given)
     x = numbered(x)
     min, max = (numbered(v) if isinstance(v, Value) else v for v in (min, max))
-    limits = [x.lift(v) for v in (min, max) if v is not None]
     x = cast(x, result_dtype(x, *limits))
     for limit in (min, max):
         if isinstance(limit, int) and not x.element.is_float:

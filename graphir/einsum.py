@@ -11,6 +11,7 @@ from .dtypes import promote
 from .errors import ShapeError
 from .layout import axis_of, permute, reshape
 from .matrices import diagonal
+from .products import factors
 from .sizes import Size
 from .symbolic import require_equal
 from .value import Value, cast, contract, lift_all
@@ -25,7 +26,7 @@ def einsum(spec: str, *operands: Any) -> Value:
     Raises:
         ShapeError: where labels and axes do not fit.
     """
-    values = lift_all(*operands)
+    values = factors(*operands)
     terms, out = _parse(spec.replace(" ", ""), values)
     sizes: dict[str, Size] = {}
     for i, (term, x) in enumerate(zip(terms, values, strict=True)):

@@ -15,7 +15,7 @@ class PlacedValue(Value):
     """A Value in memory, which has views and can be written.
 
     Attributes:
-        flavour: "torch" or "numpy": whose methods and dtypes it shows.
+        flavour: "torch" or "numpy": whose methods, dtypes and rules of products it has.
         place: where it lies, once it has views or is one, or was written.
     """
 

@@ -10,7 +10,16 @@ from .errors import ShapeError
 from .layout import reshape
 from .sizes import Shape, Size, format_shape
 from .symbolic import require_equal
-from .value import Value, binary, cast, contract, lift_all
+from .value import Value, binary, cast, contract, lift_all, result_dtype
+
+
+def factors(*operands: Any) -> list[Value]:
+    """The operands of a product as values: NumPy promotes them to one dtype, torch does not."""
+    values = lift_all(*operands)
+    if values[0].flavour == "torch":
+        return values
+    common = result_dtype(*values)
+    return [cast(x, common) for x in values]
 
 
 def matmul(input: Any, other: Any) -> Value:
@@ -18,9 +27,9 @@ def matmul(input: Any, other: Any) -> Value:
 
     Raises:
         ShapeError: where the inner sizes or the batches do not fit, or for a 0-d operand.
-        DTypeError: for operands of two dtypes.
+        DTypeError: for operands of two dtypes, in torch's functions.
     """
-    x, y = lift_all(input, other)
+    x, y = factors(input, other)
     if not x.ndim or not y.ndim:
         raise ShapeError(f"matmul: a 0-d operand: {_pair(x, y)}", hint="multiply with *")
     left, right = x.sizes[-1], y.sizes[-2 if y.ndim > 1 else 0]
@@ -122,7 +131,7 @@ def outer(input: Any, vec2: Any) -> Value:
 
 def tensor_dot(a: Any, b: Any) -> Value:
     """NumPy's dot: the last axis of `a` with the second last of `b`, all other axes kept."""
-    x, y = lift_all(a, b)
+    x, y = factors(a, b)
     if not x.ndim or not y.ndim:
         return binary("mul", x, y)
     if y.ndim <= 2:

@@ -37,10 +37,12 @@ class Value:
     Attributes:
         graph: where it is.
         weak: a Python number, or a result of Python numbers only; it promotes weakly.
+        flavour: "torch" or "numpy": whose rules hold where the two differ.
     """
 
     __slots__ = ("_node", "graph", "weak")
     size_type: ClassVar[type[SymbolicSize]] = SymbolicSize
+    flavour: ClassVar[str] = "torch"
 
     def __init__(self, graph: Graph, node: Node, weak: bool = False) -> None:
         self.graph, self._node, self.weak = graph, node, weak

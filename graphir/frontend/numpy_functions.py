@@ -41,7 +41,7 @@ def average(x: Any, dim: Any = None, weights: Any = None, keepdim: bool = False)
     """np.average."""
     if weights is None:
         return mean(x, dim, None, keepdim)
-    w = x.lift(weights)
+    x, w = lift_all(x, weights)
     if w.ndim == 1 and x.ndim > 1 and isinstance(dim, int):
         w = layout.reshape(w, (w.sizes[0], *(1,) * (x.ndim - 1 - dim % x.ndim)))
     wide = w if w.sizes == x.sizes else layout.broadcast_to(w, x.sizes)
@@ -147,7 +147,12 @@ def round(x: Any, decimals: int = 0) -> Any:
 
 def outer(input: Any, vec2: Any) -> Any:
     """np.outer, which flattens."""
-    return products.outer(layout.flatten(input), layout.flatten(vec2))
+    return products.outer(*map(layout.flatten, lift_all(input, vec2)))
+
+
+def vdot(a: Any, b: Any) -> Any:
+    """np.vdot, which flattens."""
+    return products.tensor_dot(*map(layout.flatten, lift_all(a, b)))
 
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:

@@ -48,7 +48,7 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "vector_norm": f.vector_norm, "matrix_norm": f.matrix_norm,
     },
     "products": {
-        "matmul": products.matmul, "dot": products.tensor_dot, "vdot": products.tensor_dot,
+        "matmul": products.matmul, "dot": products.tensor_dot, "vdot": f.vdot,
         "inner": einsum.inner, "outer": f.outer, "einsum": einsum.einsum, "tensordot": f.tensordot,
         "trace": matrices.trace, "diagonal": matrices.diagonal, "diag": f.diag, "tril": f.tril,
         "triu": f.triu,
