@@ -3,8 +3,8 @@ carry a computation in the declared types from it.
 
 The bound is measured, not guessed: the graph is evaluated again and again in float64, each time
 with every result that rounds moved at random by SLACK units in the last place of its declared
-type, and infinite where that type cannot hold it. Where an ill-conditioned graph blows such errors
-up, the bound grows as it does, and only there.
+type, and infinite, subnormal or 0 where that type cannot hold it. Where an ill-conditioned graph
+blows such errors up, the bound grows as it does, and only there.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _evaluate(
                 made = OPS[node.op].evaluate(sizes, typed, *operands)
                 value = np.asarray(made, typed.dtype.numpy)
             if rng is not None and node.dtype.is_float:
-                value = _overflown(node, _moved(node, typed, value, operands, sizes, rng))
+                value = _held(node, _moved(node, typed, value, operands, sizes, rng))
             values[node] = value
     return [values[node] for node in graph.outputs]
 
@@ -121,10 +121,14 @@ def _moved(
     return np.asarray(value + unit * signs * rng.uniform(0.5, 1.0, value.shape) * size)
 
 
-def _overflown(node: Node, value: Array) -> Array:
-    """Infinite where the declared type may not hold the number: what follows is then unsteady."""
-    most = float(ml_dtypes.finfo(node.dtype.numpy).max) / 4
-    return np.asarray(np.where(np.abs(value) > most, np.copysign(np.inf, value), value))
+def _held(node: Node, value: Array) -> Array:
+    """What the declared type holds of the number: near 0 what its subnormal numbers can say;
+    infinite where it may not hold it, so that what follows is unsteady."""
+    info = ml_dtypes.finfo(node.dtype.numpy)
+    size = np.abs(value)
+    tiny = np.where(size < float(info.tiny), value, 0.0).astype(node.dtype.numpy)
+    value = np.where(size < float(info.tiny), tiny.astype(np.float64), value)
+    return np.asarray(np.where(size > float(info.max) / 4, np.copysign(np.inf, value), value))
 
 
 def _absolute(x: Array) -> Array:

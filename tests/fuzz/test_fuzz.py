@@ -6,11 +6,15 @@ import random
 import warnings
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
 
+from graphir.tracing import trace
 from tests.fuzz import corpus
 from tests.fuzz.compare import Report, compare
+from tests.fuzz.expect import expected
 from tests.fuzz.generate import programs, seeded
 from tests.fuzz.program import Program, from_json, is_valid
 from tests.fuzz.reduce import reduced
@@ -94,3 +98,16 @@ def test_a_seeds_program_is_reduced_to_the_line_at_fault() -> None:
     assert len(small.steps) == 1
     assert small.order == 0
     assert not small.second
+
+
+def test_the_bound_knows_what_a_type_cannot_hold() -> None:
+    """A square that is 0 in float32, and one that is infinite, leave nothing of what follows."""
+
+    def there_and_back(x: torch.Tensor) -> torch.Tensor:
+        return torch.sqrt(x * x)
+
+    graph = trace(there_and_back, (torch.ones(3),)).graph
+    (wanted,) = expected(graph, [np.array([1e-30, 1.0, 1e30], np.float32)])
+    assert wanted.bound[0] >= 1e-30
+    assert wanted.bound[1] < 1e-4
+    assert wanted.steady.tolist() == [True, True, False]
