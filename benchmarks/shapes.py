@@ -30,11 +30,13 @@ ELEMENTS, ROWS, DISPATCHES = 8_000_000, 400_000, 500
 def _one(kind: str, layers: tuple[int, ...], batch: int | None, rows: int) -> Workload:
     """A workload of whole batches; all rows are one batch where none is given."""
     size = batch or rows
-    wide = layers[0] >= 100
+    # One step of a small rate would be lost in the rounding of the parameters; many of a large one
+    # diverge where a row is long.
+    rate = 0.02 if batch is None else 0.0002 if kind == "linear" and layers[0] >= 100 else 0.002
     name = f"{kind} {'-'.join(map(str, layers))}, {f'batch {size}' if batch else 'all rows'}"
     return Workload(
         name, name, {"linear": mse, "softmax": softmax, "perceptron": mlp}[kind], layers,
-        rows // size * size, size, 0.0002 if wide and kind == "linear" else 0.002,
+        rows // size * size, size, rate,
         targets="classes" if kind == "softmax" else "real",
         vector=kind == "linear" and layers[-1] == 1,
     )  # fmt: skip
