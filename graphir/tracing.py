@@ -126,6 +126,14 @@ def _trace_once(
     except Exception as error:
         if make.needs:
             raise make.needs[-1] from None
+        if isinstance(error, ValueError) and isinstance(error.__cause__, TraceError):
+            # What NumPy makes of it where an element of its array is set to a traced value.
+            raise TraceError(
+                "a traced value cannot become an element of a NumPy array, which holds numbers: "
+                "its number is known only when the kernel runs",
+                hint="write into a traced array, e.g. np.zeros_like(x), or join values by np.stack",
+                location=error.__cause__.location,
+            ) from error
         if isinstance(error, GraphirError):
             error.graph = graph
         raise

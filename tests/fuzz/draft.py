@@ -4,6 +4,7 @@ off the kinks of its functions."""
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -137,6 +138,18 @@ class Draft:
         moving = [e for e in found if e.name[0] != "c"]
         found = moving if moving and self.odds(90) else found
         return self.one(found[-3:] if self.odds(60) else found)
+
+    def traced(self, entry: Entry) -> bool:
+        """Whether it depends on an argument: NumPy's own arrays cannot hold traced values."""
+        texts = {step.name: step.text for step in self.steps}
+        names, seen = [entry.name], set[str]()
+        while names:
+            name = names.pop()
+            if name[0] == "x":
+                return True
+            seen.add(name)
+            names += set(re.findall(r"\b[xcv]\d+\b", texts.get(name, ""))) - seen
+        return False
 
     def ranked(self, least: int, most: int = RANKS, kinds: str = "f") -> Entry:
         """A value of so many axes."""

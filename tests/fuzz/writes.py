@@ -14,6 +14,11 @@ def _copy(draft: Draft, x: Entry) -> str:
     return f"{x.name}.clone()" if draft.is_torch else f"np.copy({x.name})"
 
 
+def _written(draft: Draft) -> Entry:
+    """What is copied and written into."""
+    return draft.pick("f", lambda e: e.rank >= 1 and (draft.is_torch or draft.traced(e)))
+
+
 def _along(draft: Draft, x: Entry, axis: int) -> str:
     size = min(v.shape[axis] for v in x.values)
     texts = [":", ":", "1:", ":-1", "::2", "1::2"]
@@ -24,7 +29,7 @@ def _along(draft: Draft, x: Entry, axis: int) -> str:
 
 def sliced(draft: Draft) -> str | None:
     """A number, another value's elements there, or one element for all, at a basic index."""
-    x = draft.ranked(1)
+    x = _written(draft)
     axes = [_along(draft, x, i) for i in range(draft.integer(1, x.rank))]
     at = f"np.s_[{', '.join([*axes, '...'] if draft.odds(20) else axes)}]"
     y = draft.pick("n", lambda e: e.rank in (0, x.rank))
@@ -38,7 +43,7 @@ def sliced(draft: Draft) -> str | None:
 
 def masked(draft: Draft) -> str | None:
     """A number, or another value's elements there, where a bool holds."""
-    x = draft.ranked(1)
+    x = _written(draft)
     mask = draft.pick("b", lambda e: e.rank == x.rank)
     y = draft.pick("f", lambda e: e.rank == x.rank)
     value = draft.one(["0.5", "-2", f"{y.name}[{mask.name}]", f"{x.name}[{mask.name}] * 3"])

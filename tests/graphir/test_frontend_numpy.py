@@ -214,6 +214,7 @@ def test_logsumexp_written_by_hand() -> None:
         (lambda x: x.argsort(), UnsupportedError, "ndarray.argsort", ""),
         (lambda x: x.item(), TraceError, "ndarray.item", "return the value"),
         (lambda x: np.asarray(x) + 1, TraceError, "cannot become a NumPy array", "after the call"),
+        (lambda x: operator.setitem(np.ones(3), 0, x[0, 0]), TraceError, "element", "zeros_like"),
         (lambda x: np.ones(3)[x.astype(int)], TraceError, "cannot become", "as an argument too"),
         (lambda x: float(np.sum(x)), TraceError, "only when the kernel runs", "keep computing"),
         (lambda x: 1 if np.any(x) else 2, TraceError, "`if`", "np.where"),
