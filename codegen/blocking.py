@@ -10,7 +10,7 @@ from .angles import far_angles
 from .loops import Array, LoopKernel, Nest, Part, Transposition, accesses, padded_array
 from .machine import Machine
 from .nesting import build_loops, loop_order, stride_along
-from .partial_sums import partial_sums, sums_aside, vector_sums
+from .partial_sums import how_summed
 from .products import Product, load_stride, plan_product, resolve
 from .resident import Resident, relayout
 from .tile import (
@@ -54,9 +54,7 @@ def lower_loops(
         for nest in part.nests:
             if nest.product is None:
                 nest.axes = loop_order(nest, arrays, inline)
-                nest.sums = vector_sums(nest)
-                nest.aside = sums_aside(nest, arrays)
-                nest.partial = partial_sums(nest, arrays)
+                nest.sums = how_summed(nest, arrays)
                 nest.far = far_angles(nest, arrays, inline)
     made.zeroed = _zeroed(made, inline)
     made.fresh = _fresh(made)

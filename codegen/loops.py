@@ -117,23 +117,39 @@ class PartialSum:
     span: int | None = None
 
 
+@dataclass(frozen=True)
+class Sums:
+    """How the sums (and products, and extrema) of a nest are taken.
+
+    Attributes:
+        running: those in a variable along the innermost loop.
+        vectors: those whose terms along the innermost loop are laid out in memory, and then added
+            by whole vectors, in a fixed order.
+        afresh: of these two, those along the innermost loop alone, which set their result. The
+            others join it.
+        apart: the running ones whose variable begins at the identity. The others go on from what
+            there is.
+        aside: those that are added up for the nest alone, and then join their accumulator.
+        partial: sums of inner loops, which join what is outside.
+    """
+
+    running: tuple[Reduce | Contract, ...] = ()
+    vectors: tuple[Reduce | Contract, ...] = ()
+    afresh: frozenset[Reduce | Contract] = frozenset()
+    apart: frozenset[Reduce | Contract] = frozenset()
+    aside: tuple[Reduce | Contract, ...] = ()
+    partial: tuple[PartialSum, ...] = ()
+
+
 @dataclass(eq=False)
 class Nest:
-    """Loops from the outermost to the innermost, and the statements in the innermost one.
-
-    `sums` are those of its statements whose terms along the innermost loop are laid out in memory
-    and then added by whole vectors, in a fixed order. `aside` are those that are added up for the
-    nest alone, and then join their accumulator. `partial` are sums of inner loops, which join what
-    is outside.
-    """
+    """Loops from the outermost to the innermost, and the statements in the innermost one."""
 
     axes: tuple[Axis, ...]
     statements: list[Statement]
     closed: bool = False  # a contraction has its nest to itself
     product: Product | None = None  # how that contraction is blocked
-    sums: tuple[Reduce | Contract, ...] = ()
-    aside: tuple[Reduce | Contract, ...] = ()
-    partial: tuple[PartialSum, ...] = ()
+    sums: Sums = Sums()
     transposition: Transposition | None = None
     far: FarAngles | None = None
 

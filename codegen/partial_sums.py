@@ -8,9 +8,10 @@ sums is short. (The error of sums in blocks: Higham, Accuracy and Stability of N
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import prod
 
-from .loops import Array, Nest, PartialSum
+from .loops import Array, Nest, PartialSum, Sums
 from .tile import Contract, Reduce, Tile, TileKernel
 
 _VECTOR_JOINS = ("add", "maximum", "minimum")  # what whole vectors are joined by
@@ -21,7 +22,19 @@ _SPAN = 64  # turns of a long inner loop
 _MOST_ASIDE = 1 << 12  # elements of a block's sums; they lie on the stack
 
 
-def vector_sums(nest: Nest) -> tuple[Reduce | Contract, ...]:
+def how_summed(nest: Nest, arrays: dict[Tile, Array]) -> Sums:
+    """How the sums of a nest are taken, once its loops are in order."""
+    inner = nest.axes[-1] if nest.axes else None
+    joins = [s for s in nest.statements if isinstance(s, (Reduce, Contract))]
+    vectors = _vector_sums(nest)
+    running = tuple(s for s in joins if inner in s.axes and s.out.axes and s not in vectors)
+    afresh = frozenset(s for s in joins if s.out.axes and s.axes == (inner,) and s.into is None)
+    apart = frozenset(s for s in running if s in afresh or s.into is not None or _rounds(s))
+    aside, partial = _sums_aside(nest, arrays), _partial_sums(nest, vectors, arrays)
+    return Sums(running, vectors, afresh, apart, aside, partial)
+
+
+def _vector_sums(nest: Nest) -> tuple[Reduce | Contract, ...]:
     """The sums of a nest that are worth adding by vectors, after its innermost loop.
 
     Left to the compiler, a sum's lanes are joined one after the other: longer than a short loop
@@ -41,12 +54,12 @@ def vector_sums(nest: Nest) -> tuple[Reduce | Contract, ...]:
     )
 
 
-def rounds(s: Reduce | Contract) -> bool:
+def _rounds(s: Reduce | Contract) -> bool:
     """Whether adding up loses something."""
     return s.out.dtype.is_float and (isinstance(s, Contract) or s.op == "add")
 
 
-def sums_aside(nest: Nest, arrays: dict[Tile, Array]) -> tuple[Reduce | Contract, ...]:
+def _sums_aside(nest: Nest, arrays: dict[Tile, Array]) -> tuple[Reduce | Contract, ...]:
     """The sums of a nest that are kept apart from the accumulator until the nest is done.
 
     Those along the innermost loop alone are apart anyway: in a register, or as terms in memory.
@@ -57,25 +70,27 @@ def sums_aside(nest: Nest, arrays: dict[Tile, Array]) -> tuple[Reduce | Contract
         for s in nest.statements
         if isinstance(s, (Reduce, Contract))
         and s.into is not None
-        and rounds(s)
+        and _rounds(s)
         and s.axes != (inner,)
         and (not s.out.axes or arrays[s.out].elements <= _MOST_ASIDE)
     )
 
 
-def partial_sums(nest: Nest, arrays: dict[Tile, Array]) -> tuple[PartialSum, ...]:
+def _partial_sums(
+    nest: Nest, vectors: Collection[Reduce | Contract], arrays: dict[Tile, Array]
+) -> tuple[PartialSum, ...]:
     """Those of a nest's sums over several loops: of the inner ones, then of those around them, so
     that none has many terms. The outermost is the sum itself."""
     found: list[PartialSum] = []
     last = len(nest.axes) - 1
     for s in nest.statements:
-        if not isinstance(s, (Reduce, Contract)) or not rounds(s):
+        if not isinstance(s, (Reduce, Contract)) or not _rounds(s):
             continue
         summed = [depth for depth, axis in enumerate(nest.axes) if axis in s.axes]
         own = [depth for depth, axis in enumerate(nest.axes) if axis in s.out.axes]
         outside, terms = max(own, default=-1), 1
         for depth in reversed([d for d in summed if d > outside]):
-            if depth == last and (s in nest.sums or s.out.axes):
+            if depth == last and (s in vectors or s.out.axes):
                 continue  # the innermost loop has a sum of its own
             terms *= nest.axes[depth].block
             if terms >= _LEAST_PARTED and depth > summed[0]:
