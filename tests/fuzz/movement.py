@@ -232,6 +232,8 @@ def filled(draft: Draft) -> str | None:
 
 def _index(draft: Draft, size: int, shape: tuple[int, ...] | None = None) -> Entry:
     """Integers below `size`: one at hand, or a new array."""
+    if not size:
+        raise Unfit
     if shape is None:
 
         def fits(e: Entry) -> bool:
