@@ -17,7 +17,7 @@ from graphir.sizes import Size
 
 from .axes import AxisMap
 from .fusion import Attempt
-from .machine import Chip, Machine, Precision
+from .machine import Chip, Precision, Target
 from .narrow import Edge, narrow_edges
 from .program import Binding, Buffer, Decision
 from .tile import LibraryProduct, Matrix, Store, TileKernel
@@ -57,14 +57,13 @@ def leave_to_library(
     graph: Graph,
     axes: AxisMap,
     stored: Mapping[Node, Buffer],
-    machine: Machine,
-    precision: Precision,
+    target: Target,
 ) -> tuple[Attempt, Decision | None]:
     """The kernel of a large product without all else that it could take, where torch does the
     product so much faster that it is worth it; and what to tell, where there was a choice."""
     taken = [n for n in needed if n in attempt.stage and n not in stored]
     products = [n for n in taken if n.kind is Kind.CONTRACTION]
-    chip = machine.chip
+    chip, precision = target.machine.chip, target.precision
     # AMD's library adds some products up in an order that changes from run to run.
     if chip is None or chip.backend != "cuda" or len(products) != 1:
         return attempt, None

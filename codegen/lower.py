@@ -6,7 +6,7 @@ defined `placement.py` says; the statements and their tiles are kept by `kernel_
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,10 +14,11 @@ from graphir.graph import Node
 from graphir.opdef import OPS, Combiner, Kind
 
 from .axes import ALIASES, AxisMap
+from .bindings import Bindings
 from .blocks import Blocks
 from .kernel_builder import KernelBuilder
 from .levels import Place
-from .machine import Machine, Precision
+from .machine import Target
 from .narrow import Edge, narrow_edges
 from .placement import Placement
 from .program import Binding, Buffer
@@ -56,25 +57,21 @@ class Lowering:
         nodes: Sequence[Node],
         written: Sequence[Node],
         axes: AxisMap,
-        stored: Mapping[Node, Buffer],
-        machine: Machine,
-        names: Mapping[Node, str],
-        order: Buffer | None,
-        precision: Precision,
-        choice: int,
+        memory: Bindings,
+        target: Target,
     ) -> None:
-        self.precision = precision
-        self.name, self.walk, self.map, self.stored = name, walk, axes, stored
-        self.machine, self.order = machine, order
+        self.name, self.walk, self.map, self.target = name, walk, axes, target
+        self.stored, self.order = memory.stored, memory.order
         self.nodes = list(nodes)
         self.computed = set(nodes)
-        self.made = self.computed - stored.keys()
-        blocks = Blocks.choose(nodes, written, walk, axes, machine, choice)
+        self.made = self.computed - self.stored.keys()
+        choice = target.choices.get(name, 0)
+        blocks = Blocks.choose(nodes, written, walk, axes, target.machine, choice)
         self.axes = blocks.axes
         self.where = Placement(
             nodes, written, walk, axes, blocks, lambda node: self._read_at(node) is not None
         )
-        self.builder = KernelBuilder(self.where, names, machine.padded)
+        self.builder = KernelBuilder(self.where, memory.names, target.machine.padded)
         self.memo: dict[tuple[Place, Node], Tile] = {}
         self.joined: dict[Node, Tile] = {}  # what the stream's blocks are joined into
 
@@ -116,7 +113,7 @@ class Lowering:
 
     def _edges(self, node: Node) -> tuple[Edge, ...]:
         """The operands that `node` reads: for the matrix unit in 16 bits, where they are."""
-        if node.kind is Kind.CONTRACTION and on_matrix_unit(node, self.machine):
+        if node.kind is Kind.CONTRACTION and on_matrix_unit(node, self.target.machine):
             narrow = narrow_edges(node, self.map, self.made)
             if narrow is not None:
                 return narrow
@@ -259,12 +256,12 @@ class Lowering:
         kept = [x.id for t in (a, b) for x in t.axes if x not in reduced]
         out = self.builder.tile(node, self.where.axes(kept, inner), node.dtype)
         into = self._accumulator(node, out, inner)
-        self.builder.emit(inner, Contract(out, a, b, reduced, dot, into, self.precision))
+        self.builder.emit(inner, Contract(out, a, b, reduced, dot, into, self.target.precision))
         return out
 
     def _fits_dot(self, sides: Sequence[set[Axis]], reduced: tuple[Axis, ...]) -> bool:
         """Whether operands along these axes are two matrices that are large enough."""
-        least = self.machine.dot_size
+        least = self.target.machine.dot_size
         if not least or len(reduced) != 1:
             return False
         free = {x for side in sides for x in side if x not in reduced}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from graphir.errors import BackendError
@@ -161,6 +162,24 @@ def halved(machine: Machine, times: int) -> Machine:
     return replace(
         machine, tile_limit=machine.tile_limit >> times, kept_limit=machine.kept_limit >> times
     )
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a graph is planned for.
+
+    Attributes:
+        machine: with its limits halved as often as is asked for.
+        precision: of products of float32 on a matrix unit.
+        halvings: how often the limits were halved.
+        choices: for kernels by name, which of their choices of blocks to take; by default the
+            first.
+    """
+
+    machine: Machine
+    precision: Precision = "highest"
+    halvings: int = 0
+    choices: Mapping[str, int] = field(default_factory=dict)
 
 
 def gpu(chip: Chip) -> Machine:

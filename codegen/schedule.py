@@ -23,7 +23,7 @@ from .fusion import Attempt, Fuser
 from .hoist import hoist
 from .library import leave_to_library, library_product
 from .lower import Lowering
-from .machine import Machine, Precision, halved
+from .machine import Machine, Precision, Target, halved
 from .prepare import prepare, split_sums
 from .program import (
     BATCH,
@@ -66,7 +66,8 @@ def plan(
         BackendError: where a node fits no kernel of this machine.
     """
     choices = choices or {}
-    machine = halved(machine, choices.get(HALVED, 0))
+    halvings = choices.get(HALVED, 0)
+    machine = halved(machine, halvings)
     graph = split_sums(prepare(graph), machine)
     axes = name_axes(graph)
     stream = choose_stream(graph, axes)
@@ -76,7 +77,8 @@ def plan(
             graph = split_sums(hoisted, machine)
             axes = name_axes(graph)
             stream = choose_stream(graph, axes)
-    return _Scheduler(graph, axes, stream, name, machine, loop, precision, choices).run()
+    target = Target(machine, precision, halvings, choices)
+    return _Scheduler(graph, axes, stream, name, loop, target).run()
 
 
 class _Scheduler:
@@ -86,20 +88,17 @@ class _Scheduler:
         axes: AxisMap,
         stream: int | None,
         name: str,
-        machine: Machine,
         loop: BatchLoop | None,
-        precision: Precision,
-        choices: Mapping[str, int],
+        target: Target,
     ) -> None:
-        self.precision, self.choices = precision, choices
         self.graph, self.axes, self.stream = graph, axes, stream
-        self.name, self.machine, self.loop = name, machine, loop
+        self.name, self.loop, self.target = name, loop, target
         self.decisions: list[Decision] = []
         self.kernels: list[TileKernel] = []
         self.live = graph.live()
         self.memory = Bindings(graph, loop)
         self.stored = self.memory.stored
-        self.fuser = Fuser(axes, stream, machine, self.memory)
+        self.fuser = Fuser(axes, stream, target.machine, self.memory)
         self.slots = self.memory.slots
 
     # -- the kernels ------------------------------------------------------------------------
@@ -121,8 +120,8 @@ class _Scheduler:
             self.loop,
             tuple(self.memory.outputs),
             tuple(self.decisions),
-            self.machine,
-            self.choices.get(HALVED, 0),
+            self.target.machine,
+            self.target.halvings,
             self.graph,
         )
         verify_program(program)
@@ -167,14 +166,13 @@ class _Scheduler:
             if others:
                 return self._alone(min(others, key=lambda ranked: ranked[:2])[2], needed)
         first = next(n for n in needed if n in attempt.refused)
-        raise BackendError(
-            f"no kernel of {self.machine.name} can compute {first!r}: {attempt.refused[first]}"
-        )
+        machine, why = self.target.machine, attempt.refused[first]
+        raise BackendError(f"no kernel of {machine.name} can compute {first!r}: {why}")
 
     def _alone(self, attempt: Attempt, needed: list[Node]) -> Attempt:
         """The attempt, or of it the large product that torch does faster."""
         alone, told = leave_to_library(
-            attempt, needed, self.graph, self.axes, self.stored, self.machine, self.precision
+            attempt, needed, self.graph, self.axes, self.stored, self.target
         )
         if told is not None:
             self.decisions.append(replace(told, subject=f"{self._next_name}: {told.subject}"))
@@ -251,7 +249,7 @@ class _Scheduler:
                 break
             clashing.update(slot for slot in self.slots if slot.buffer.name in unsafe)
         if attempt.product is not None:
-            library = library_product(attempt.product, kernel, self.precision)
+            library = library_product(attempt.product, kernel, self.target.precision)
             kernel = replace(kernel, library=library)
         self.memory.buffers += scratch
         self.slots = [slot for slot in self.slots if slot in held or slot.node not in writes]
@@ -269,12 +267,8 @@ class _Scheduler:
             self._reachable(list(writes)),
             list(writes),
             self.axes,
-            self.stored,
-            self.machine,
-            self.memory.names,
-            self.memory.order,
-            self.precision,
-            self.choices.get(self._next_name, 0),
+            self.memory,
+            self.target,
         )
         made: dict[Node, Buffer] = {}
         for node, buffers in writes.items():
