@@ -72,6 +72,14 @@ class Compiler:
     version: str
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """Why a text did not build; `refused` where the compiler ran and said no."""
+
+    message: str
+    refused: bool = False
+
+
 def find_compiler() -> Compiler:
     """The C compiler to use: $CC, else cc, gcc, clang, or pip's ziglang, in this order.
 
@@ -125,7 +133,8 @@ def supported_flags(
 
         def refusal(candidates: Sequence[str]) -> str | None:
             target = scratch / "probe.so"
-            return _compile(compiler, source, target, (*candidates, "-Werror"), BUILD_SECONDS)
+            failure = _compile(compiler, source, target, (*candidates, "-Werror"), BUILD_SECONDS)
+            return None if failure is None else failure.message
 
         accepted = list(flags)
         message = refusal(accepted)
@@ -209,15 +218,15 @@ def _built(text: str, key: str, chosen: Compiler, cache: DiskCache, flags: Seque
         source, library = scratch / "kernel.c", scratch / "kernel.so"
         source.write_text(text)
         # Nearly always all flags are known: to ask first would nearly double the time.
-        message = _compile(chosen, source, library, flags, BUILD_SECONDS)
-        if message is not None and message.startswith("exit status"):
+        failure = _compile(chosen, source, library, flags, BUILD_SECONDS)
+        if failure is not None and failure.refused:
             used = supported_flags(chosen, cache, flags)
             if used != tuple(flags):
-                message = _compile(chosen, source, library, used, BUILD_SECONDS)
-        if message is not None:
+                failure = _compile(chosen, source, library, used, BUILD_SECONDS)
+        if failure is not None:
             kept = cache.put(digest("failed", key), {"kernel.c": text.encode()})
             raise BackendError(
-                f"`{shlex.join(chosen.command)}` did not build a kernel: {message}",
+                f"`{shlex.join(chosen.command)}` did not build a kernel: {failure.message}",
                 hint=f"read the kernel's text in {kept / 'kernel.c'}",
             )
         return cache.put(key, {"kernel.so": library, "kernel.c": source})
@@ -225,7 +234,7 @@ def _built(text: str, key: str, chosen: Compiler, cache: DiskCache, flags: Seque
 
 def _compile(
     compiler: Compiler, source: Path, target: Path, flags: Sequence[str], seconds: float
-) -> str | None:
+) -> _Failure | None:
     """Compile one file. None when it worked, else the end of what the compiler said."""
     # A linker reads from left to right: libraries come after what needs them.
     libraries = [flag for flag in flags if flag.startswith("-l")]
@@ -234,12 +243,13 @@ def _compile(
     try:
         status, output = _run(command, seconds)
     except subprocess.TimeoutExpired:
-        return f"it took longer than {seconds:g} s"
-    except OSError as failure:
-        return str(failure)
+        return _Failure(f"it took longer than {seconds:g} s")
+    except OSError as error:
+        return _Failure(str(error))
     if status == 0:
         return None
-    return "\n".join([f"exit status {status}", *output.strip().splitlines()[-30:]])
+    end = output.strip().splitlines()[-30:]
+    return _Failure("\n".join([f"exit status {status}", *end]), refused=True)
 
 
 def _run(command: Sequence[str], seconds: float) -> tuple[int, str]:
