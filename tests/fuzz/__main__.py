@@ -56,6 +56,11 @@ class Run:
         for backend, rule, message in entry["mismatches"][:1]:
             print(f"\nMISMATCH at seed {entry['seed']}: {backend}, {rule}: {message}", flush=True)
 
+    def results(self) -> list[dict[str, Any]]:
+        """What is known at this moment, while workers add to it."""
+        with self._lock:
+            return list(self.done.values())
+
     def chunks(self) -> list[list[int]]:
         """What is left to do, a worker's share at a time."""
         left = [seed for seed in self.wanted if seed not in self.done]
@@ -103,7 +108,7 @@ def _one_process(run: Run, first: int, last: int) -> int:
 
 def summary(run: Run) -> str:
     """Counts by op, backend and rule, refusals, and how sharp the comparisons were."""
-    entries = list(run.done.values())
+    entries = run.results()
     cases: Counter[tuple[str, str, str]] = Counter()
     refused: Counter[str] = Counter()
     for entry in entries:
@@ -159,8 +164,8 @@ def show_reduced(seed: int, program: Program, keep: bool) -> None:
 
 def progress(run: Run, started: float, before: int) -> None:
     """A line on stderr of how far it is."""
-    done = len(run.done)
-    bad = sum(bool(e["mismatches"]) for e in run.done.values())
+    entries = run.results()
+    done, bad = len(entries), sum(bool(e["mismatches"]) for e in entries)
     rate = (done - before) / max(1e-9, time.monotonic() - started)
     left = (len(run.wanted) - done) / rate / 60 if rate else 0.0
     text = f"{done} of {len(run.wanted)} graphs, {bad} mismatches, {left:.0f} min left"
