@@ -28,6 +28,7 @@ from .tile import (
 )
 
 _LANES = 16  # elements of a vector register, for weighing loop orders
+_SINGLE = 2  # operations to put an element that lies apart into a vector, or to take it out
 # Rather computed where it is read than kept: an array of truth values beside wider ones would make
 # loops run by as many elements as bytes fill a vector.
 _RECOMPUTED = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
@@ -212,12 +213,16 @@ def stride_along(axis: Axis, address: Address) -> Size:
 def loop_order(
     nest: Nest, arrays: Mapping[Tile, Array], inline: Mapping[Tile, Statement]
 ) -> tuple[Axis, ...]:
-    """The axis that reads memory in order most often runs innermost; rows run outermost."""
+    """The axis along which an element takes the least time runs innermost; rows run outermost.
+
+    Statements and accesses in order go a vector at a time, other accesses element by element; what
+    does not vary along the innermost axis costs nothing.
+    """
     if len(nest.axes) < 2:
         return nest.axes
 
-    def gain(axis: Axis) -> tuple[float, int]:
-        score = 0.0
+    def cost(axis: Axis) -> tuple[float, int]:
+        by_vectors, by_elements = len(nest.statements), 0
         for s in nest.statements:
             places: list[Size] = []
             for x in accesses(s, inline):
@@ -229,16 +234,13 @@ def loop_order(
                 places.append(stride_along(axis, s.address))
             elif s.out in arrays:
                 places.append(arrays[s.out].strides().get(axis, 0))
-            for stride in places:
-                if stride == 1:
-                    score += 1
-                elif isinstance(stride, Dim) or stride != 0:
-                    score -= 1
-        extent = axis.block
-        fill = min(extent, _LANES) / _LANES
-        return (score * fill if score > 0 else score, extent)
+            by_vectors += sum(stride == 1 for stride in places)
+            by_elements += sum(isinstance(p, Dim) or p not in (0, 1) for p in places)
+        # A rest takes a shorter vector for each power of two in it.
+        vectors = axis.block // _LANES + (axis.block % _LANES).bit_count()
+        return (by_vectors * vectors / axis.block + _SINGLE * by_elements, -axis.block)
 
-    inner = max(nest.axes, key=gain)
+    inner = min(nest.axes, key=cost)
     rest = [a for a in nest.axes if a is not inner]
     rest.sort(key=lambda a: a.role is not AxisRole.STREAM)
     return (*rest, inner)
