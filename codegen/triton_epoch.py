@@ -27,29 +27,28 @@ class _EpochPrinter(KernelPrinter):
     def __init__(self, choice: EpochChoice) -> None:
         assert choice.epoch is not None
         self.choice, self.epoch = choice, choice.epoch
-        super().__init__(choice.program, self.epoch.kernel)
         self.together = choice.way is Way.TOGETHER
-        self.split = False
-        self.scratch = []
         self.parts: dict[Accumulator, Buffer] = {}
         self.totals: dict[Accumulator, Buffer] = {}
+        super().__init__(choice.program, self.epoch.kernel)
+
+    def _is_split(self) -> bool:
+        return False
+
+    def _scratch(self) -> list[Buffer]:
+        """Partial results and totals of all programs, and where they meet."""
         if not self.together:
-            return
-        name = self.kernel.name
+            return []
+        name, choice = self.kernel.name, self.choice
         for acc in self.kernel.accumulators:
-            of = elements(acc.tile.axes)
+            own, of = f"{name}_{acc.tile.name}", elements(acc.tile.axes)
             # Of two steps in turn: a program may write the next while others still read.
-            copies = 1 if choice.shares else 2
-            shape = (copies, choice.programs, of)
-            self.parts[acc] = Buffer(
-                f"{name}_{acc.tile.name}_parts", acc.tile.dtype, shape, Role.SCRATCH
-            )
+            shape = (1 if choice.shares else 2, choice.programs, of)
+            self.parts[acc] = Buffer(f"{own}_parts", acc.tile.dtype, shape, Role.SCRATCH)
             if choice.shares:
-                self.totals[acc] = Buffer(
-                    f"{name}_{acc.tile.name}_totals", acc.tile.dtype, (of,), Role.SCRATCH
-                )
+                self.totals[acc] = Buffer(f"{own}_totals", acc.tile.dtype, (of,), Role.SCRATCH)
         self.meeting = Buffer(f"{name}_meeting", int64, (2,), Role.ZEROED)
-        self.scratch = [*self.parts.values(), *self.totals.values(), self.meeting]
+        return [*self.parts.values(), *self.totals.values(), self.meeting]
 
     def launch(self) -> Launch:
         """One launch for all steps."""

@@ -35,29 +35,31 @@ class KernelPrinter:
         self.lines: list[str] = []
         self.marks: list[Node | None] = []
         self.depth = 0
-        self.split = kernel.stream is not None and not kernel.grid
-        self.scratch: list[Buffer] = []
+        self.split = self._is_split()
         self.ticket = ""
+        self.scratch = self._scratch()
+        self.size_names = list(program.sizes)
+        self.spell = StatementPrinter(program, kernel)
+
+    def _is_split(self) -> bool:
+        """Whether several programs share the rows, so that the last one joins what they found."""
+        return self.kernel.stream is not None and not self.kernel.grid
+
+    def _scratch(self) -> list[Buffer]:
+        """What the kernel needs besides the program's buffers."""
+        kernel, found = self.kernel, list[Buffer]()
         if self.split and kernel.accumulators:
             programs = Dim.symbol(PROGRAMS)
             for acc in kernel.accumulators:
-                elements = part_size(acc.tile.axes)
-                self.scratch.append(
-                    Buffer(
-                        f"{kernel.name}_{acc.tile.name}_parts",
-                        acc.tile.dtype,
-                        (programs, elements),
-                        Role.SCRATCH,
-                    )
-                )
+                name, count = f"{kernel.name}_{acc.tile.name}_parts", part_size(acc.tile.axes)
+                found.append(Buffer(name, acc.tile.dtype, (programs, count), Role.SCRATCH))
             # One for all programs and, where they are joined in groups, one a group.
             tickets: tuple[Size, ...] = (programs + 1,) if kernel.tuning.fan else (1,)
-            self.scratch.append(Buffer(f"{kernel.name}_ticket", int32, tickets, Role.ZEROED))
-            self.ticket = f"{self.scratch[-1].name}_ptr"
-        if program.loop is not None:
-            self.scratch.append(Buffer(DONE, int64, (1,), Role.ZEROED))
-        self.size_names = list(program.sizes)
-        self.spell = StatementPrinter(program, kernel)
+            found.append(Buffer(f"{kernel.name}_ticket", int32, tickets, Role.ZEROED))
+            self.ticket = f"{found[-1].name}_ptr"
+        if self.program.loop is not None:
+            found.append(Buffer(DONE, int64, (1,), Role.ZEROED))
+        return found
 
     def launch(self) -> Launch:
         """How the kernel is called."""
