@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from .c_expr import Expressions, literal, size_text
 from .c_inner import InnerPrinter
@@ -178,10 +179,9 @@ class KernelPrinter(Writer):
                     self._clear(acc)
 
     def _clear(self, acc: Accumulator) -> None:
-        count = self.arrays[acc.tile].elements
-        with self.block(f"for (int64_t e = 0; e < {count}; e++)"):
-            value = literal(acc.identity, acc.tile.dtype)
-            self.line(f"({self._kept_pointer(acc)})[e] = {value};")
+        value = literal(acc.identity, acc.tile.dtype)
+        with self._each_element(acc) as e:
+            self.line(f"({self._kept_pointer(acc)})[{e}] = {value};")
 
     def _join_function(self) -> None:
         """`kept = a op b`; `kept` may be `a`."""
@@ -189,13 +189,22 @@ class KernelPrinter(Writer):
         with self.block(head):
             for acc in self.kernel.accumulators:
                 kind, offset = C_TYPES[acc.tile.dtype.name], self.kept[acc.tile]
-                self.line("#pragma omp simd")
-                with self.block(f"for (int64_t e = 0; e < {self.arrays[acc.tile].elements}; e++)"):
+                with self._each_element(acc, simd=True) as e:
                     for side in "ab":
-                        place = f"((const {kind} *)({side} + {offset}))[e]"
+                        place = f"((const {kind} *)({side} + {offset}))[{e}]"
                         self.line(f"const {kind} {side}_e = {place};")
                     joined = spell_c(acc.op, acc.tile.dtype, acc.tile.dtype, "a_e", "b_e")
-                    self.line(f"({self._kept_pointer(acc)})[e] = {bare(joined)};")
+                    self.line(f"({self._kept_pointer(acc)})[{e}] = {bare(joined)};")
+
+    @contextmanager
+    def _each_element(self, acc: Accumulator, *, simd: bool = False) -> Iterator[str]:
+        """The index in a loop over an accumulator's elements; without a loop, which takes the
+        compiler time, where it is a number."""
+        count = self.arrays[acc.tile].elements
+        if count > 1 and simd:
+            self.line("#pragma omp simd")
+        with self.block(f"for (int64_t e = 0; e < {count}; e++)" if count > 1 else ""):
+            yield "e" if count > 1 else "0"
 
     # -- nests ------------------------------------------------------------------------------
 

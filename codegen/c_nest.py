@@ -106,7 +106,7 @@ class NestPrinter:
             if declare:
                 self.out.line(f"{kind}{to.format(name)}[{elements}];")
             size = elements * tile.dtype.itemsize
-            self.out.line(f"memcpy({to.format(name)}, {source.format(name)}, {size});")
+            self.out.line(f"__builtin_memcpy({to.format(name)}, {source.format(name)}, {size});")
 
     def _scan(self, found: FarAngles, statements: Sequence[Statement]) -> None:
         """Loops that compute the angles and nothing else."""

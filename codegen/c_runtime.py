@@ -4,16 +4,17 @@ That library is the same for all programs, so it is built once, beside the first
 """
 
 _CALL = """
-typedef struct {
+typedef struct call call_t;
+/* What the threads of a call share. */
+struct call {
     void *const *buffers;
     const int64_t *sizes;
     int64_t first, last;
     int32_t threads;
     char *memory;
-    _Alignas(64) _Atomic int32_t arrived;
-    _Alignas(64) _Atomic int32_t phase; /* a line of its own: it is what the waiting read */
-    _Atomic int32_t go;
-} call_t;
+    void *team;
+    void (*meet)(call_t *call); /* returns when all threads have called it */
+};
 
 typedef void work_t(call_t *call, int32_t thread);
 """
@@ -28,17 +29,8 @@ static inline int64_t share(int64_t size, int32_t thread, int32_t threads) {
     return threads == 1 ? size * thread : size * thread / threads;
 }
 
-static void barrier(call_t *call) {
-    if (call->threads == 1) return;
-    int32_t phase = atomic_load_explicit(&call->phase, memory_order_relaxed);
-    if (atomic_fetch_add(&call->arrived, 1) == call->threads - 1) {
-        atomic_store_explicit(&call->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&call->phase, phase + 1, memory_order_release);
-        return;
-    }
-    for (int64_t spins = 0;
-         atomic_load_explicit(&call->phase, memory_order_acquire) == phase; spins++)
-        if (spins > 10000) sched_yield();
+static inline void barrier(call_t *call) {
+    if (call->threads > 1) call->meet(call);
 }
 """
 )
@@ -46,7 +38,7 @@ static void barrier(call_t *call) {
 ENTRY = """
 int {entry}(in_threads_t *in_threads, void **buffers, const int64_t *sizes, int64_t first,
             int64_t last, int32_t threads) {{
-    call_t call = {{buffers, sizes, first, last, threads, 0, 0, 0, 0}};
+    call_t call = {{buffers, sizes, first, last, threads, 0, 0, 0}};
     return in_threads(&call, work, OF_A_THREAD, OF_ALL);
 }}
 """
@@ -67,6 +59,25 @@ THREADS = (
     + _CALL
     + """
 typedef struct {
+    _Alignas(64) _Atomic int32_t arrived;
+    _Alignas(64) _Atomic int32_t phase; /* a line of its own: it is what the waiting read */
+    _Atomic int32_t go;
+} team_t;
+
+static void meet(call_t *call) {
+    team_t *team = call->team;
+    int32_t phase = atomic_load_explicit(&team->phase, memory_order_relaxed);
+    if (atomic_fetch_add(&team->arrived, 1) == call->threads - 1) {
+        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&team->phase, phase + 1, memory_order_release);
+        return;
+    }
+    for (int64_t spins = 0;
+         atomic_load_explicit(&team->phase, memory_order_acquire) == phase; spins++)
+        if (spins > 10000) sched_yield();
+}
+
+typedef struct {
     call_t *call;
     work_t *work;
     int32_t thread;
@@ -77,11 +88,12 @@ typedef struct {
 
 static void *start(void *argument) {
     worker_t *worker = argument;
+    team_t *team = worker->call->team;
     int32_t go;
 #ifdef __GLIBC__
     if (CPU_COUNT(&worker->allowed)) sched_setaffinity(0, sizeof worker->allowed, &worker->allowed);
 #endif
-    while (!(go = atomic_load_explicit(&worker->call->go, memory_order_acquire))) sched_yield();
+    while (!(go = atomic_load_explicit(&team->go, memory_order_acquire))) sched_yield();
     if (go > 0) worker->work(worker->call, worker->thread);
     return 0;
 }
@@ -112,7 +124,10 @@ static int start_thread(pthread_t *handle, worker_t *worker) {
 
 int graphir_in_threads(call_t *call, work_t *work, size_t of_a_thread, size_t of_all) {
     const int32_t threads = call->threads;
+    team_t team = {0};
     int failed = 0;
+    call->team = &team;
+    call->meet = meet;
     pthread_t *handles = malloc(sizeof(pthread_t) * threads);
     worker_t *workers = malloc(sizeof(worker_t) * threads);
     call->memory = aligned_alloc(64, (size_t)threads * of_a_thread + of_all + 64);
@@ -124,7 +139,7 @@ int graphir_in_threads(call_t *call, work_t *work, size_t of_a_thread, size_t of
         else started++;
     }
     /* Where one thread could not be started, none may begin. */
-    atomic_store_explicit(&call->go, failed ? -1 : 1, memory_order_release);
+    atomic_store_explicit(&team.go, failed ? -1 : 1, memory_order_release);
     if (!failed) work(call, 0);
     for (int32_t t = 1; t < started; t++) pthread_join(handles[t], 0);
     free(call->memory);

@@ -16,10 +16,8 @@ from .resident import choose_residents
 from .sharing import own_buffers
 
 # Few headers: reading <math.h> alone took a tenth of the time to build a small program.
-_HEADER = """#include <sched.h>
-#include <stdatomic.h>
+_HEADER = """#include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #define INFINITY __builtin_inff()
 #define NAN __builtin_nanf("")

@@ -81,7 +81,7 @@ class WorkPrinter(Writer):
                 self.line(f"char *of_span = memory + {_times(self.sets)}KEPT;")
             self.line(f"char *scratch = memory + {_times(self.sets + self.spanned)}KEPT;")
             if self.zero_bytes:
-                self.line("memset(scratch, 0, ZEROED);")
+                self.line("__builtin_memset(scratch, 0, ZEROED);")
             if self.places:
                 self._move_in()
             with self.block("for (int64_t step = call->first; step < call->last; step++)"):
@@ -107,7 +107,7 @@ class WorkPrinter(Writer):
     def _move_in(self) -> None:
         """Parameters that lie in the call's memory until it ends."""
         self.line(f"void *places[{len(self.program.buffers)}];")
-        self.line("memcpy(places, call->buffers, sizeof places);")
+        self.line("__builtin_memcpy(places, call->buffers, sizeof places);")
         base = (
             "call->memory + (size_t)threads * OF_A_THREAD"
             if self.own is None
@@ -131,13 +131,17 @@ class WorkPrinter(Writer):
         if resident is None:
             places = (f"places[{k}]", f"call->buffers[{k}]")
             to, source = reversed(places) if back else places
-            self.line(f"memcpy({to}, {source}, {buffer_bytes(buffer)});")
+            self.line(f"__builtin_memcpy({to}, {source}, {buffer_bytes(buffer)});")
             return
         kind = C_TYPES[buffer.dtype.name]
         with self.block(""):
             self.line(f"{kind} *inside = places[{k}], *outside = call->buffers[{k}];")
             if not back:
-                self.line(f"memset(inside, 0, {self._bytes(buffer)});")
+                self.line(f"__builtin_memset(inside, 0, {self._bytes(buffer)});")
+            if tuple(resident.strides) == tuple(row_major(resident.shape)):
+                to, source = ("outside", "inside") if back else ("inside", "outside")
+                self.line(f"__builtin_memcpy({to}, {source}, {buffer_bytes(buffer)});")
+                return
             names = [f"d{d}" for d in range(len(resident.shape))]
             with ExitStack() as loops:
                 for name, count in zip(names, resident.shape, strict=True):

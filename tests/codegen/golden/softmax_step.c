@@ -1,7 +1,5 @@
-#include <sched.h>
-#include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #define INFINITY __builtin_inff()
 #define NAN __builtin_nanf("")
@@ -281,11 +279,11 @@ static inline float f32x16_add_all(const float *p, int64_t count) {
 }
 
 static void softmax_step_0_clear(char *kept) {
-    for (int64_t e = 0; e < 1; e++) {
-        ((float *)(kept + 0))[e] = 0.0f;
+    {
+        ((float *)(kept + 0))[0] = 0.0f;
     }
-    for (int64_t e = 0; e < 1; e++) {
-        ((float *)(kept + 64))[e] = 0.0f;
+    {
+        ((float *)(kept + 64))[0] = 0.0f;
     }
     for (int64_t e = 0; e < 48; e++) {
         ((float *)(kept + 128))[e] = 0.0f;
@@ -295,17 +293,15 @@ static void softmax_step_0_clear(char *kept) {
     }
 }
 static void softmax_step_0_join(char *kept, const char *a, const char *b) {
-    #pragma omp simd
-    for (int64_t e = 0; e < 1; e++) {
-        const float a_e = ((const float *)(a + 0))[e];
-        const float b_e = ((const float *)(b + 0))[e];
-        ((float *)(kept + 0))[e] = a_e + b_e;
+    {
+        const float a_e = ((const float *)(a + 0))[0];
+        const float b_e = ((const float *)(b + 0))[0];
+        ((float *)(kept + 0))[0] = a_e + b_e;
     }
-    #pragma omp simd
-    for (int64_t e = 0; e < 1; e++) {
-        const float a_e = ((const float *)(a + 64))[e];
-        const float b_e = ((const float *)(b + 64))[e];
-        ((float *)(kept + 64))[e] = a_e + b_e;
+    {
+        const float a_e = ((const float *)(a + 64))[0];
+        const float b_e = ((const float *)(b + 64))[0];
+        ((float *)(kept + 64))[0] = a_e + b_e;
     }
     #pragma omp simd
     for (int64_t e = 0; e < 48; e++) {
@@ -613,16 +609,17 @@ void graphir_order(int64_t *order, int64_t rows, uint32_t lines, uint32_t column
     }
 }
 
-typedef struct {
+typedef struct call call_t;
+/* What the threads of a call share. */
+struct call {
     void *const *buffers;
     const int64_t *sizes;
     int64_t first, last;
     int32_t threads;
     char *memory;
-    _Alignas(64) _Atomic int32_t arrived;
-    _Alignas(64) _Atomic int32_t phase; /* a line of its own: it is what the waiting read */
-    _Atomic int32_t go;
-} call_t;
+    void *team;
+    void (*meet)(call_t *call); /* returns when all threads have called it */
+};
 
 typedef void work_t(call_t *call, int32_t thread);
 
@@ -633,17 +630,8 @@ static inline int64_t share(int64_t size, int32_t thread, int32_t threads) {
     return threads == 1 ? size * thread : size * thread / threads;
 }
 
-static void barrier(call_t *call) {
-    if (call->threads == 1) return;
-    int32_t phase = atomic_load_explicit(&call->phase, memory_order_relaxed);
-    if (atomic_fetch_add(&call->arrived, 1) == call->threads - 1) {
-        atomic_store_explicit(&call->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&call->phase, phase + 1, memory_order_release);
-        return;
-    }
-    for (int64_t spins = 0;
-         atomic_load_explicit(&call->phase, memory_order_acquire) == phase; spins++)
-        if (spins > 10000) sched_yield();
+static inline void barrier(call_t *call) {
+    if (call->threads > 1) call->meet(call);
 }
 
 static void work(call_t *call, int32_t thread) {
@@ -653,19 +641,19 @@ static void work(call_t *call, int32_t thread) {
     char *of_span = memory + 3 * KEPT;
     char *scratch = memory + 4 * KEPT;
     void *places[7];
-    memcpy(places, call->buffers, sizeof places);
+    __builtin_memcpy(places, call->buffers, sizeof places);
     places[0] = memory + 1536 + 0;
     places[1] = memory + 1536 + 192;
     {
         float *inside = places[0], *outside = call->buffers[0];
-        memset(inside, 0, 192);
+        __builtin_memset(inside, 0, 192);
         for (int64_t d0 = 0; d0 < 5; d0++) {
             for (int64_t d1 = 0; d1 < 3; d1++) {
                 inside[d0 * 1 + d1 * 16] = outside[d0 * 3 + d1 * 1];
             }
         }
     }
-    memcpy(places[1], call->buffers[1], 12);
+    __builtin_memcpy(places[1], call->buffers[1], 12);
     for (int64_t step = call->first; step < call->last; step++) {
         const int64_t rows = sizes[0];
         const int64_t batch = sizes[1];
@@ -706,12 +694,12 @@ static void work(call_t *call, int32_t thread) {
                 }
             }
         }
-        memcpy(call->buffers[1], places[1], 12);
+        __builtin_memcpy(call->buffers[1], places[1], 12);
     }
 }
 
 int graphir_run(in_threads_t *in_threads, void **buffers, const int64_t *sizes, int64_t first,
             int64_t last, int32_t threads) {
-    call_t call = {buffers, sizes, first, last, threads, 0, 0, 0, 0};
+    call_t call = {buffers, sizes, first, last, threads, 0, 0, 0};
     return in_threads(&call, work, OF_A_THREAD, OF_ALL);
 }
