@@ -238,7 +238,7 @@ def loop_order(
             by_elements += sum(isinstance(p, Dim) or p not in (0, 1) for p in places)
         # A rest takes a shorter vector for each power of two in it.
         vectors = axis.block // _LANES + (axis.block % _LANES).bit_count()
-        return (by_vectors * vectors / axis.block + _SINGLE * by_elements, -axis.block)
+        return (by_vectors * vectors / max(axis.block, 1) + _SINGLE * by_elements, -axis.block)
 
     inner = min(nest.axes, key=cost)
     rest = [a for a in nest.axes if a is not inner]

@@ -10,7 +10,7 @@ import numpy as np
 
 from .activations import floor_divide, remainder
 from .assignment import at_mask, put
-from .dtypes import dtype_of
+from .dtypes import dtype_of, uint8
 from .errors import TraceError, UnsupportedError
 from .frontend import names, numpy_names, torch_names
 from .frontend.torch_sizes import size_type
@@ -18,7 +18,7 @@ from .indexing import getitem
 from .masking import Masked
 from .placed import PlacedValue
 from .symbolic import NeedsNumber, SymbolicSize
-from .value import Value
+from .value import Value, binary
 
 Method: TypeAlias = Callable[..., Any]
 
@@ -166,7 +166,8 @@ class Tracer(PlacedValue):
     def _items(self, index: Any) -> tuple[Any, ...]:
         items = index if isinstance(index, tuple) else (index,)
         lifted: tuple[Any, ...] = self.lift_within(tuple(_index_array(i) for i in items))
-        return lifted
+        # To torch bytes are truth values here, as they were before it had bools.
+        return tuple(map(_mask_of_bytes, lifted)) if self.flavour == "torch" else lifted
 
     def __pos__(self) -> Value:
         return self if self.flavour == "torch" else self.copied()
@@ -276,6 +277,10 @@ def own_attributes(device: Any) -> dict[str, Any]:
 
 def _index_array(item: Any) -> Any:
     return np.asarray(item) if isinstance(item, list) else item
+
+
+def _mask_of_bytes(item: Any) -> Any:
+    return binary("ne", item, 0) if isinstance(item, Value) and item.element is uint8 else item
 
 
 def _kind(item: Any) -> Any:

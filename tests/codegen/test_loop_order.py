@@ -34,3 +34,11 @@ def test_the_innermost_loop_reads_memory_in_order(classes: int, inner: str) -> N
     assert len(found) >= 4
     for nest in found:
         assert ("classes" if nest.axes[-1].block == classes else "rows") == inner
+
+
+def test_an_axis_without_elements_has_its_place() -> None:
+    x = torch.zeros(3, 0, 5)
+    fn = graphir.compile(lambda x: (torch.exp(x).sum(1), x.transpose(0, 2) + 1), backend="c")
+    total, moved = fn(x)
+    assert total.eq(0).all()
+    assert moved.shape == (5, 0, 3)

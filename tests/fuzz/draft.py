@@ -92,6 +92,16 @@ class Entry:
         """Whether an axis has the same size at every call."""
         return len({v.shape[axis] for v in self.values}) == 1
 
+    def is_like(self, other: Entry) -> bool:
+        """Whether another value has the same dtype, and at every call the same shape."""
+        pairs = zip(self.values, other.values, strict=True)
+        return self.dtype == other.dtype and all(a.shape == b.shape for a, b in pairs)
+
+    def has_leading(self, other: Entry) -> bool:
+        """Whether another value has at every call this one's leading axis, and no other."""
+        pairs = zip(self.values, other.values, strict=True)
+        return all(a.shape[:1] == b.shape for a, b in pairs)
+
     def spans(self) -> tuple[float, float]:
         """The least and the greatest element."""
         flat = np.concatenate([a.astype(np.float64).ravel() for a in self.arrays])

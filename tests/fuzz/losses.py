@@ -13,7 +13,7 @@ REDUCTIONS = ["mean", "sum", "none"]
 def regression(draft: Draft) -> str | None:
     """Losses of a prediction and a target of one shape."""
     x = draft.pick()
-    y = draft.pick("f", lambda e: e.shape == x.shape and e.dtype == x.dtype)
+    y = draft.pick("f", x.is_like)
     r = draft.one(REDUCTIONS)
     way = draft.integer(0, 3)
     distance = f"abs({x.name} - {y.name})"
@@ -32,7 +32,7 @@ def regression(draft: Draft) -> str | None:
 def binary(draft: Draft) -> str | None:
     """Cross-entropies of probabilities and of logits."""
     x = draft.pick()
-    y = draft.pick("f", lambda e: e.shape == x.shape and e.dtype == x.dtype)
+    y = draft.pick("f", x.is_like)
     target = draft.within(y, 0.05, 0.95)
     r = draft.one(REDUCTIONS)
     if draft.odds(60):
@@ -49,14 +49,14 @@ def classes(draft: Draft) -> str | None:
     r = draft.one(REDUCTIONS)
     smoothing = draft.one(["", ", label_smoothing=0.1"])
     if draft.odds(30):
-        y = draft.pick("f", lambda e: e.shape == x.shape and e.dtype == x.dtype)
+        y = draft.pick("f", x.is_like)
         return f"F.cross_entropy({z}, torch.softmax({y.name}, 1), reduction='{r}'{smoothing})"
     count = x.shape[1]
     if not x.fixed(0):
 
         def fits(e: Entry) -> bool:
             low, high = e.spans()
-            return e.shape == x.shape[:1] and low >= 0 and high < count
+            return x.has_leading(e) and low >= 0 and high < count
 
         labels = draft.pick("i", fits).name + ".long()"
     else:
@@ -69,7 +69,7 @@ def classes(draft: Draft) -> str | None:
 def likelihood(draft: Draft) -> str | None:
     """kl_div, poisson_nll_loss, gaussian_nll_loss."""
     x = draft.pick()
-    y = draft.pick("f", lambda e: e.shape == x.shape and e.dtype == x.dtype)
+    y = draft.pick("f", x.is_like)
     r = draft.one(REDUCTIONS)
     way = draft.integer(0, 2)
     positive = draft.within(y, 0.1, float("inf"))
@@ -90,7 +90,7 @@ def normalised(draft: Draft) -> str | None:
         return f"F.layer_norm({x.name}, ({size},), eps=0.05)"
     if way == 1:
         return f"F.rms_norm({x.name}, ({size},), eps=0.05)"
-    y = draft.pick("f", lambda e: e.shape == x.shape and e.dtype == x.dtype)
+    y = draft.pick("f", x.is_like)
     if way == 2:
         draft.away(f"({x.name} * {x.name}).sum(1)", f"({y.name} * {y.name}).sum(1)")
         return f"F.cosine_similarity({x.name}, {y.name})"

@@ -218,3 +218,17 @@ def test_what_needs_the_elements_side_by_side_is_refused(fn: Any, message: str) 
     assert message in caught.value.message
     assert "torch.where(mask" in (caught.value.hint or "")
     assert caught.value.location is not None
+
+
+def test_bytes_are_a_mask_to_torch_and_positions_to_numpy() -> None:
+    x, mask = torch.arange(12.0).reshape(3, 4), ROWS.to(torch.uint8)
+
+    def doubled(x: Any, mask: Any) -> Any:
+        y = x.clone()
+        y[mask] = y[mask] * 2
+        return y
+
+    wanted = torch.where(ROWS[:, None], 2 * x, x)
+    torch.testing.assert_close(graphir.compile(doubled, backend="c")(x, mask), wanted)
+    rows = graphir.compile(lambda x, mask: x[mask], backend="c")(x.numpy(), mask.numpy())
+    np.testing.assert_array_equal(rows, x.numpy()[[1, 0, 1]])
