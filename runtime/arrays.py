@@ -10,7 +10,7 @@ import numpy as np
 import optree
 
 from graphir.errors import DTypeError, GraphirError
-from graphir.frontend.torch_arrays import as_tensor
+from graphir.frontend.torch_arrays import as_tensor, check_dense, has_its_numbers
 from graphir.frontend.torch_names import is_tensor as is_tensor
 from graphir.graph import Graph
 from graphir.trees import NAMESPACE, flatten, is_unknown_tree
@@ -65,7 +65,9 @@ def call_key(structure: Hashable, leaves: Sequence[Any]) -> tuple[Hashable, ...]
             flags = x.flags
             key.append((x.dtype, x.shape, flags.c_contiguous and flags.aligned))
         elif torch is not None and (kind is torch.Tensor or kind is torch.nn.Parameter):
-            plain = x.is_contiguous() and not x.is_neg()
+            if x.layout is not torch.strided or x.is_nested:
+                check_dense(x)
+            plain = has_its_numbers(x)
             key.append((x.dtype, x.shape, x.is_cpu or x.device, plain, x.requires_grad))
         elif kind is float or kind is int or kind is bool:
             key.append(kind)

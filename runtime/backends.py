@@ -13,6 +13,7 @@ import numpy as np
 from graphir.codegen.machine import Precision, check_precision
 from graphir.codegen.program import BatchLoop, Decision, Program, choices_of
 from graphir.errors import BackendError
+from graphir.frontend.torch_arrays import check_dense
 from graphir.frontend.torch_names import is_tensor
 from graphir.graph import Graph, Node
 
@@ -58,9 +59,12 @@ def choose(backend: str, arrays: Iterable[Any]) -> str:
 
     Raises:
         BackendError: for a name that is none, or arrays on different devices.
+        DTypeError: for a sparse or nested tensor.
     """
     check_options(backend, None)
     given = list(arrays)
+    for x in filter(is_tensor, given):
+        check_dense(x)
     devices = sorted({str(x.device) for x in given if not isinstance(x, np.ndarray) and x.ndim})
     gpu = device_of(given)
     if gpu is not None and any(isinstance(x, np.ndarray) for x in given):

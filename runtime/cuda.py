@@ -16,7 +16,7 @@ from graphir.codegen.program import Launch
 from graphir.codegen.tile import LibraryProduct
 from graphir.dtypes import DType
 from graphir.errors import BackendError
-from graphir.frontend.torch_arrays import as_array, as_tensor
+from graphir.frontend.torch_arrays import as_array, as_tensor, materialised
 from graphir.row_order import Keys
 
 from .device_order import write_order
@@ -66,7 +66,7 @@ class Cuda:
         with self._enough(int(getattr(values, "nbytes", 0))):
             given = as_tensor(values) if isinstance(values, np.ndarray) else values
             found = torch.as_tensor(given, device=self.device)
-            return found.detach().resolve_neg().contiguous()
+            return materialised(found.detach()).contiguous()
 
     def write(self, memory: torch.Tensor, values: np.ndarray[Any, Any]) -> None:
         """Copy over all of `memory`, once what was launched before is done; does not wait."""

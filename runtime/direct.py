@@ -17,7 +17,7 @@ import numpy as np
 
 from graphir.codegen.program import PROGRAMS, Role
 from graphir.dtypes import DType
-from graphir.frontend.torch_arrays import as_tensor
+from graphir.frontend.torch_arrays import as_tensor, has_its_numbers
 from graphir.sizes import evaluate_shape
 
 from .backend_c import CBackend
@@ -123,7 +123,7 @@ def _readable(x: Any, dtype: DType) -> bool:
         return dtype.name in _NUMBERS
     torch = sys.modules.get("torch")
     plain = torch is not None and type(x) in (torch.Tensor, torch.nn.Parameter)
-    return plain and x.device.type == "cpu" and x.is_contiguous() and not x.is_neg()
+    return plain and x.device.type == "cpu" and has_its_numbers(x)
 
 
 def _array_address(x: Any) -> int:

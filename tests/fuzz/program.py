@@ -250,8 +250,8 @@ def as_numpy(x: Any) -> np.ndarray[Any, Any]:
     if not isinstance(x, torch.Tensor):
         return np.asarray(x)
     if x.dtype is torch.bfloat16:
-        return x.detach().contiguous().view(torch.uint16).numpy().view(BFLOAT16)
-    return x.detach().numpy()
+        return x.detach().contiguous().view(torch.uint16).numpy(force=True).view(BFLOAT16)
+    return x.numpy(force=True)
 
 
 def as_tensor(x: np.ndarray[Any, Any]) -> torch.Tensor:

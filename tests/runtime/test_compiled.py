@@ -232,3 +232,30 @@ def test_what_was_made_can_be_read(backend: str) -> None:
     text = str(compiled.explain(*args))
     assert kernel.name in text
     assert "1 kernel" in text
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_tensors_whose_memory_does_not_hold_their_numbers(backend: str) -> None:
+    """torch's autograd gives zeros that have no memory, and negates some views when it reads."""
+    one = torch.arange(3.0)
+    zeros, negated = torch._efficientzerotensor((3,)), torch.complex(one, one).conj().imag
+    assert zeros._is_zerotensor()
+    assert negated.is_neg()
+    compiled = graphir.compile(lambda a, b: a + 2 * b, backend=backend)
+    for other in (one, zeros, one, negated):
+        torch.testing.assert_close(compiled(one, other), one + 2 * other)
+
+
+def test_tensors_that_are_not_dense_are_refused() -> None:
+    sparse, compressed = torch.eye(3).to_sparse(), torch.eye(3).to_sparse_csr()
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    double = graphir.compile(lambda x: 2 * x, backend="c")
+    for x, hint in ((sparse, "to_dense"), (compressed, "to_dense"), (nested, "to_padded_tensor")):
+        with pytest.raises(graphir.DTypeError, match="dense one is expected") as caught:
+            double(x)
+        assert hint in str(caught.value)
+    with pytest.raises(graphir.DTypeError, match="sparse_coo"):
+        graphir.train(
+            lambda w, x: ((x @ w) ** 2).mean(), torch.ones(3), (sparse,),
+            optimizer=graphir.optim.SGD(0.1),
+        )  # fmt: skip
