@@ -246,6 +246,7 @@ def test_tensors_whose_memory_does_not_hold_their_numbers(backend: str) -> None:
         torch.testing.assert_close(compiled(one, other), one + 2 * other)
 
 
+@pytest.mark.filterwarnings("ignore:.*(Sparse CSR|nested tensors).*:UserWarning")
 def test_tensors_that_are_not_dense_are_refused() -> None:
     sparse, compressed = torch.eye(3).to_sparse(), torch.eye(3).to_sparse_csr()
     nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
