@@ -17,13 +17,13 @@ struct call {
 };
 
 typedef void work_t(call_t *call, int32_t thread);
+
+typedef int in_threads_t(call_t *call, work_t *work, size_t of_a_thread, size_t of_all);
 """
 
 RUNTIME = (
     _CALL
     + """
-typedef int in_threads_t(call_t *call, work_t *work, size_t of_a_thread, size_t of_all);
-
 /* Where the share of a thread begins; without a division where there is one thread. */
 static inline int64_t share(int64_t size, int32_t thread, int32_t threads) {
     return threads == 1 ? size * thread : size * thread / threads;
@@ -44,8 +44,12 @@ int {entry}(in_threads_t *in_threads, void **buffers, const int64_t *sizes, int6
 """
 
 IN_THREADS = "graphir_in_threads"
-"""The one function of `THREADS`, which the entry of every program is given: `call_t` has what the
-call's threads share; `work` is run by each; the memory is bytes for each thread and for all."""
+"""The function of `THREADS` that the entry of every program is given: `call_t` has what the call's
+threads share; `work` is run by each; the memory is bytes for each thread and for all."""
+
+IN_EPOCHS = "graphir_in_epochs"
+"""`int graphir_in_epochs(entry_t *entry, void **buffers, const int64_t *sizes, int32_t threads,
+const epochs_t *plan)`: the entry of a program, once an epoch."""
 
 # Threads live for one call and spin between steps: a sleeping thread takes microseconds to wake.
 THREADS = (
@@ -146,6 +150,39 @@ int graphir_in_threads(call_t *call, work_t *work, size_t of_a_thread, size_t of
     free(workers);
     free(handles);
     return failed;
+}
+
+typedef int entry_t(in_threads_t *in_threads, void **buffers, const int64_t *sizes, int64_t first,
+                    int64_t last, int32_t threads);
+typedef void draw_t(int64_t *order, int64_t rows, uint32_t lines, uint32_t columns,
+                    const uint32_t *keys);
+
+typedef struct {
+    int64_t epochs, steps;
+    /* The buffers that have a part for each epoch, and its bytes. */
+    int64_t parted;
+    const int64_t *which, *bytes;
+    /* What draws the order of the rows before each epoch, if anything; four keys an epoch. */
+    draw_t *draw;
+    int64_t *order;
+    int64_t rows;
+    uint32_t lines, columns;
+    const uint32_t *keys;
+} epochs_t;
+
+int graphir_in_epochs(entry_t *entry, void **buffers, const int64_t *sizes, int32_t threads,
+                      const epochs_t *plan) {
+    for (int64_t e = 0; e < plan->epochs; e++) {
+        if (plan->draw)
+            plan->draw(plan->order, plan->rows, plan->lines, plan->columns, plan->keys + 4 * e);
+        const int failed = entry(graphir_in_threads, buffers, sizes, 0, plan->steps, threads);
+        if (failed) return failed;
+        for (int64_t k = 0; k < plan->parted; k++) {
+            void **buffer = &buffers[plan->which[k]];
+            *buffer = (char *)*buffer + plan->bytes[k];
+        }
+    }
+    return 0;
 }
 """
 )

@@ -6,9 +6,10 @@ import ctypes
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
-from graphir.codegen.c_runtime import IN_THREADS, THREADS
+from graphir.codegen.c_runtime import IN_EPOCHS, IN_THREADS, THREADS
 from graphir.codegen.c_text import print_c
 from graphir.codegen.cost import useful_threads
 from graphir.codegen.order_text import ORDER_ENTRY
@@ -17,7 +18,7 @@ from graphir.errors import BackendError
 from graphir.row_order import Keys, table
 
 from .cache import DiskCache
-from .executable import HostMemory, Memory, Steps
+from .executable import HostMemory, InEpochs, Memory, Steps
 from .toolchain import build_shared_libraries
 
 _MOST_SHARES = 1024
@@ -25,6 +26,17 @@ _FAILURES = {
     1: ("memory ran out", "free memory, or use a smaller batch"),
     2: ("a thread could not be started", "pass fewer threads, e.g. threads=1"),
 }
+
+
+class _Epochs(ctypes.Structure):
+    """`epochs_t` of `c_runtime.THREADS`."""
+
+    _fields_ = (
+        ("epochs", ctypes.c_int64), ("steps", ctypes.c_int64),
+        ("parted", ctypes.c_int64), ("which", ctypes.c_void_p), ("bytes", ctypes.c_void_p),
+        ("draw", ctypes.c_void_p), ("order", ctypes.c_void_p), ("rows", ctypes.c_int64),
+        ("lines", ctypes.c_uint32), ("columns", ctypes.c_uint32), ("keys", ctypes.c_void_p),
+    )  # fmt: skip
 
 
 class CBackend(HostMemory):
@@ -58,6 +70,11 @@ class CBackend(HostMemory):
             ctypes.c_int32,
         ]  # fmt: skip
         self._in_threads = ctypes.cast(getattr(self._libraries[1], IN_THREADS), ctypes.c_void_p)
+        self._in_epochs = getattr(self._libraries[1], IN_EPOCHS)
+        self._in_epochs.restype = ctypes.c_int
+        self._in_epochs.argtypes = [
+            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p,
+        ]  # fmt: skip
 
     def shuffle(self, order: Memory, keys: Keys) -> None:
         """Computed by the library, which has it beside a shuffled loop."""
@@ -96,19 +113,57 @@ class CBackend(HostMemory):
 
         return steps
 
+    def bind_epochs(
+        self, memory: Sequence[Memory], sizes: Mapping[str, int], order: Memory | None
+    ) -> InEpochs | None:
+        """One call of C for all of them."""
+        entry, threads = ctypes.cast(self._entry, ctypes.c_void_p), sizes[PROGRAMS]
+        numbers, kept = self._numbers(sizes), tuple(memory)
+        pointers = [a.ctypes.data for a in kept]
+        draw = None if order is None else ctypes.cast(self._order, ctypes.c_void_p).value
+
+        def epochs(steps: int, parts: Mapping[int, Memory], keys: Sequence[Keys]) -> None:
+            buffers = (ctypes.c_void_p * len(pointers))(*pointers)
+            for position, rows in parts.items():
+                buffers[position] = rows.ctypes.data
+            which = (ctypes.c_int64 * len(parts))(*parts)
+            size = (ctypes.c_int64 * len(parts))(*[a.strides[0] for a in parts.values()])
+            count = len(next(iter(parts.values())))
+            plan = _Epochs(
+                count, steps, len(parts), ctypes.addressof(which), ctypes.addressof(size)
+            )
+            words = (ctypes.c_uint32 * (4 * len(keys)))(*chain.from_iterable(keys))
+            if order is not None:
+                plan.draw, plan.order, plan.rows = draw, order.ctypes.data, len(order)
+                plan.lines, plan.columns = table(len(order))
+                plan.keys = ctypes.addressof(words)
+            code = self._in_epochs(entry, buffers, numbers, threads, ctypes.byref(plan))
+            _check(code, len(kept))
+
+        return epochs
+
     def launcher(self, sizes: Mapping[str, int]) -> Callable[[Any, int, int, int], None]:
         """A function of (pointers to the buffers, first step, last step, how many buffers)."""
         entry, threads = self._entry, sizes[PROGRAMS]
-        in_threads = self._in_threads
-        numbers = (ctypes.c_int64 * len(self._size_names))(*[sizes[n] for n in self._size_names])
+        in_threads, numbers = self._in_threads, self._numbers(sizes)
 
         def run(pointers: Any, first: int, last: int, count: int) -> None:
             code = entry(in_threads, pointers, numbers, first, last, threads)
             if code:
-                what, hint = _FAILURES.get(code, (f"the kernel returned {code}", None))
-                raise BackendError(f"the C kernel over {count} buffers failed: {what}", hint=hint)
+                _check(code, count)
 
         return run
+
+    def _numbers(self, sizes: Mapping[str, int]) -> Any:
+        """The sizes that the program names, for C."""
+        return (ctypes.c_int64 * len(self._size_names))(*[sizes[n] for n in self._size_names])
+
+
+def _check(code: int, count: int) -> None:
+    """Raise BackendError for what a call of C over so many buffers returned, if it failed."""
+    if code:
+        what, hint = _FAILURES.get(code, (f"the kernel returned {code}", None))
+        raise BackendError(f"the C kernel over {count} buffers failed: {what}", hint=hint)
 
 
 def available_cpus() -> int:

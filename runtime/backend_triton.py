@@ -15,7 +15,7 @@ from graphir.row_order import Keys
 from graphir.sizes import evaluate_shape
 
 from .cuda import Cuda, Fetch, Mark
-from .executable import Memory, Steps
+from .executable import InEpochs, Memory, Steps
 from .ways import Ways
 
 if TYPE_CHECKING:
@@ -121,6 +121,12 @@ class TritonBackend:
         library is told by the host."""
         loop = self.program.loop
         return loop is None or sizes[ROWS] % sizes[loop.dim] == 0
+
+    def bind_epochs(
+        self, memory: Sequence[Memory], sizes: Mapping[str, int], order: Memory | None
+    ) -> InEpochs | None:
+        """Each is launched by itself: the host runs ahead of the GPU."""
+        return None
 
     def bind(self, memory: Sequence[Memory], sizes: Mapping[str, int]) -> Steps:
         """Allocate the module's own scratch; nothing else is done between launches."""

@@ -27,6 +27,9 @@ from .train_checks import Task, diverged
 SLICE_SECONDS = 0.05
 """How long the kernels run at a time: progress shows and Ctrl-C works in between."""
 
+_MOST_TOGETHER = 1 << 18
+"""Steps of a call of several epochs, at most: each has its numbers in memory."""
+
 
 @dataclass(frozen=True)
 class _Slice:
@@ -89,6 +92,9 @@ class Epochs:
         sizes = {"rows": task.rows, "batch": task.batch}
         self.call: Call = executable.bind(memory, sizes, order=self.order)
         self.losses: Memory = self.call.outputs[-1]
+        # Where the buffers lie that have a number for each step.
+        self._places = dict(zip(form.stepped, form.stepwise, strict=True))
+        self._losses_place = executable.outputs[-1]
         self.slice = 1
         self._under_way: deque[_Slice] = deque()
         self._epoch_losses = np.empty(self.steps)
@@ -102,6 +108,42 @@ class Epochs:
         """The parameters as they stand, in the kinds that the user gave."""
         kinds = self.task.param_leaves
         return [to_user(w, tensor=is_tensor(x)) for w, x in zip(self.weights, kinds, strict=True)]
+
+    def run(self, first: int, last: int) -> None:
+        """The epochs first, ..., last - 1; several in one call where they are short."""
+        epoch = first
+        while epoch < last:
+            together = min(self.slice, _MOST_TOGETHER) // self.steps
+            if self.call.in_epochs is None or self.validate is not None or together < 2:
+                self.epoch(epoch)
+                epoch += 1
+            else:
+                count = min(together, last - epoch)
+                self._together(epoch, count)
+                epoch += count
+        self.finish()
+
+    def _together(self, epoch: int, count: int) -> None:
+        """So many epochs in one call."""
+        task, steps, began = self.task, self.steps, self.backend.mark()
+        first, last = epoch * steps, (epoch + count) * steps
+        rates = learning_rates(self.optimizer.lr, first, last, task.epochs * steps)
+        numbered = np.arange(first + 1, last + 1, dtype=np.float64)
+        parts = {
+            self._places[name]: np.ascontiguousarray(numbers, self.stepped[name].dtype)
+            for name, numbers in self.optimizer.stepped(rates, numbered).items()
+        }
+        parts = {place: numbers.reshape(count, steps) for place, numbers in parts.items()}
+        found = parts[self._losses_place] = np.empty((count, steps), self.losses.dtype)
+        shuffled = self.order is not None
+        keys = [order_keys(self.seed, e) for e in range(epoch, epoch + count)] if shuffled else []
+        assert self.call.in_epochs is not None
+        self.call.in_epochs(steps, parts, keys)
+        seconds = self.backend.mark().since(began)
+        losses = found.astype(np.float64)
+        self._check(losses.ravel(), epoch, 0, rates)
+        self._pace(count * steps, seconds)
+        self._record(losses, rates, seconds)
 
     def epoch(self, epoch: int) -> None:
         """Launch all steps of one epoch; those of its end may still be under way."""
@@ -153,7 +195,7 @@ class Epochs:
         self._epoch_losses[done.first : done.last] = losses
         if done.first == 0:
             self._began = done.began
-        self._check(done)
+        self._check(self._epoch_losses[: done.last], done.epoch, done.first, done.rates)
         self._pace(done.last - done.first, done.losses.mark.since(done.began))
         rows = min(done.last * self.task.batch, self.task.rows)
         self.bar.advance(rows, float(losses[-1]))
@@ -161,19 +203,26 @@ class Epochs:
             self._finish_epoch(done)
 
     def _finish_epoch(self, done: _Slice) -> None:
-        history, task, steps = self.history, self.task, self.steps
-        losses = self._epoch_losses
-        history.add_steps(losses, done.rates)
-        rest = task.rows - (steps - 1) * task.batch
-        total = task.batch * float(losses[:-1].sum()) + rest * float(losses[-1])
-        history.loss.append(total / task.rows)
         assert self._began is not None
-        seconds = max(done.losses.mark.since(self._began), 1e-9)
-        history.seconds.append(seconds)
-        history.rows_per_second.append(task.rows / seconds)
+        seconds = done.losses.mark.since(self._began)
         if self.validate is not None:
-            history.validation_loss.append(self.validate(self.params(), done.epoch))
-        self.bar.finish_epoch(history)
+            loss = self.validate(self.params(), done.epoch)
+            self.history.validation_loss.append(loss)
+        self._record(self._epoch_losses[None], done.rates, seconds)
+
+    def _record(
+        self, losses: np.ndarray[Any, Any], rates: np.ndarray[Any, Any], seconds: float
+    ) -> None:
+        """Add epochs to the history: their losses (epochs, steps), and the seconds of them all."""
+        history, task, count = self.history, self.task, len(losses)
+        history.add_steps(losses, rates)
+        rest = task.rows - (self.steps - 1) * task.batch
+        total = task.batch * losses[:, :-1].sum(axis=1) + rest * losses[:, -1]
+        history.loss += (total / task.rows).tolist()
+        each = max(seconds, 1e-9) / count
+        history.seconds += [each] * count
+        history.rows_per_second += [task.rows / each] * count
+        self.bar.finish_epochs(count, history)
 
     def check_params(self) -> None:
         """Raise DivergedError where the last step left parameters that are not finite."""
@@ -184,20 +233,22 @@ class Epochs:
                     hint="lower the learning rate, or standardise the data",
                 )
 
-    def _check(self, done: _Slice) -> None:
-        """Raise DivergedError where a loss of these steps is not finite."""
-        losses = self._epoch_losses
-        finite = np.isfinite(losses[done.first : done.last])
+    def _check(
+        self, losses: np.ndarray[Any, Any], epoch: int, first: int, rates: np.ndarray[Any, Any]
+    ) -> None:
+        """Raise DivergedError where a loss from step `first` of an epoch on is not finite."""
+        finite = np.isfinite(losses[first:])
         if finite.all():
             return
-        bad = done.first + int(np.argmin(finite))
+        bad = first + int(np.argmin(finite))
         before = [*self.history.step_loss[-1:], *losses[:bad].tolist()][-1:]
         raise diverged(
             self.task.names[len(self.weights) :],
             [self.backend.read(x) for x in self.data],
-            f"the loss is {losses[bad]} in epoch {done.epoch + 1}, step {bad + 1}",
+            f"the loss is {losses[bad]} in epoch {epoch + bad // self.steps + 1}, "
+            f"step {bad % self.steps + 1}",
             before=before[0] if before else None,
-            lr=float(done.rates[bad]),
+            lr=float(rates[bad]),
         )
 
     def _pace(self, steps: int, seconds: float) -> None:

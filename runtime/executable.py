@@ -18,13 +18,19 @@ from graphir.frontend.torch_arrays import as_array
 from graphir.row_order import Keys, row_order
 from graphir.sizes import evaluate_shape
 
-from .debug import logged
+from .debug import logged, logs_launches
 
 Memory: TypeAlias = Any
 """What a backend computes on: NumPy arrays on the CPU, torch tensors on a GPU."""
 
 Steps: TypeAlias = Callable[[int, int], None]
 """Runs the steps first, …, last - 1 on the memory that it was bound to."""
+
+
+InEpochs: TypeAlias = Callable[[int, Mapping[int, Memory], Sequence[Keys]], None]
+"""Runs whole epochs on the memory that it was bound to: of so many steps, as many as the given
+memory has rows; it takes the place of buffers, by their positions, a row an epoch. Then the keys of
+each epoch's order of rows, where there is one."""
 
 
 class Passed(Protocol):
@@ -96,6 +102,15 @@ class Backend(Protocol):
             sizes: every size by its name, `programs` among them.
         """
 
+    def bind_epochs(
+        self, memory: Sequence[Memory], sizes: Mapping[str, int], order: Memory | None
+    ) -> InEpochs | None:
+        """Prepare calls of several epochs; None where each is launched by itself.
+
+        Args:
+            order: the one of `memory` that holds the order of the rows, if any.
+        """
+
 
 class HostMark:
     """A moment of the host's time."""
@@ -160,6 +175,12 @@ class HostMemory:
         """Now."""
         return HostMark()
 
+    def bind_epochs(
+        self, memory: Sequence[Memory], sizes: Mapping[str, int], order: Memory | None
+    ) -> InEpochs | None:
+        """Each is launched by itself."""
+        return None
+
 
 @dataclass(frozen=True)
 class Call:
@@ -169,11 +190,13 @@ class Call:
         run: `run(first, last)` does those steps; without a loop `run(0, 1)` is the call.
         outputs: the memory of each of the graph's outputs (a carried one is the input's own).
         programs: how many threads or programs share the work.
+        in_epochs: runs several epochs at once, where the backend can and nobody listens to each.
     """
 
     run: Steps
     outputs: list[Memory]
     programs: int
+    in_epochs: InEpochs | None = None
 
 
 class Executable:
@@ -226,8 +249,11 @@ class Executable:
             else:
                 memory.append(order if i == self._order else self._allocate(buffer, known))
         steps = self.backend.bind(memory, known)
+        in_epochs = None
+        if self.program.loop is not None and not logs_launches():
+            in_epochs = self.backend.bind_epochs(memory, known, order)
         steps = logged(steps, self.program, programs)
-        return Call(steps, [memory[i] for i in self.outputs], programs)
+        return Call(steps, [memory[i] for i in self.outputs], programs, in_epochs)
 
     def known_sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """The sizes of a step: in a loop, with those of a full batch."""

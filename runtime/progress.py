@@ -47,9 +47,9 @@ class EpochProgress:
             numbers = f"loss {loss:.4g}{self._validation}  {format_speed(speed)} rows/s"
             self._progress.update(self._task, completed=done, numbers=numbers)
 
-    def finish_epoch(self, history: History) -> None:
-        """An epoch is over, and its validation loss known."""
-        self._epoch += 1
+    def finish_epochs(self, count: int, history: History) -> None:
+        """So many epochs more are over, and the last one's validation loss known."""
+        self._epoch += count
         if history.validation_loss:
             self._validation = f"  validation {history.validation_loss[-1]:.4g}"
         if self.shown:

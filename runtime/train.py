@@ -95,9 +95,7 @@ def train(
     with EpochProgress(epochs, task.rows, show=progress) as bar:
         run = Epochs(task, step, optimizer, state, seed, history, bar, scored)
         compiled = time.perf_counter()
-        for epoch in range(epochs):
-            run.epoch(epoch)
-        run.finish()
+        run.run(0, epochs)
     run.check_params()
     trained = unflatten(leaves_of(task.params)[1], run.params())
     trained = update_in_place(params, trained, NAMESPACE)
