@@ -48,8 +48,8 @@ IN_THREADS = "graphir_in_threads"
 threads share; `work` is run by each; the memory is bytes for each thread and for all."""
 
 IN_EPOCHS = "graphir_in_epochs"
-"""`int graphir_in_epochs(entry_t *entry, void **buffers, const int64_t *sizes, int32_t threads,
-const epochs_t *plan)`: the entry of a program, once an epoch."""
+"""`int graphir_in_epochs(entry_t *entry, void **buffers, const int64_t *sizes, int64_t steps,
+int32_t threads, const epochs_t *plan)`: epochs of a program; its threads live through them all."""
 
 # Threads live for one call and spin between steps: a sleeping thread takes microseconds to wake.
 THREADS = (
@@ -81,9 +81,45 @@ static void meet(call_t *call) {
         if (spins > 10000) sched_yield();
 }
 
+typedef void draw_t(int64_t *order, int64_t rows, uint32_t lines, uint32_t columns,
+                    const uint32_t *keys);
+
+typedef struct {
+    int64_t epochs;
+    /* The buffers that have a part for each epoch, and its bytes. */
+    int64_t parted;
+    const int64_t *which, *bytes;
+    /* What draws the order of the rows before each epoch, if anything; four keys an epoch. */
+    draw_t *draw;
+    int64_t *order;
+    int64_t rows;
+    uint32_t lines, columns;
+    const uint32_t *keys;
+} epochs_t;
+
+static void begin_epoch(call_t *call, const epochs_t *plan, int64_t e) {
+    void **buffers = (void **)call->buffers;
+    for (int64_t k = 0; k < plan->parted && e > 0; k++)
+        buffers[plan->which[k]] = (char *)buffers[plan->which[k]] + plan->bytes[k];
+    if (plan->draw)
+        plan->draw(plan->order, plan->rows, plan->lines, plan->columns, plan->keys + 4 * e);
+}
+
+/* What one thread does: the steps of the call, of each epoch where there are several. */
+static void work_through(call_t *call, work_t *work, int32_t thread, const epochs_t *plan) {
+    if (!plan) work(call, thread);
+    for (int64_t e = 0; plan && e < plan->epochs; e++) {
+        if (thread == 0) begin_epoch(call, plan, e);
+        if (call->threads > 1) meet(call);
+        work(call, thread);
+        if (call->threads > 1) meet(call);
+    }
+}
+
 typedef struct {
     call_t *call;
     work_t *work;
+    const epochs_t *plan;
     int32_t thread;
 #ifdef __GLIBC__
     cpu_set_t allowed;
@@ -98,7 +134,7 @@ static void *start(void *argument) {
     if (CPU_COUNT(&worker->allowed)) sched_setaffinity(0, sizeof worker->allowed, &worker->allowed);
 #endif
     while (!(go = atomic_load_explicit(&team->go, memory_order_acquire))) sched_yield();
-    if (go > 0) worker->work(worker->call, worker->thread);
+    if (go > 0) work_through(worker->call, worker->work, worker->thread, worker->plan);
     return 0;
 }
 
@@ -126,7 +162,8 @@ static int start_thread(pthread_t *handle, worker_t *worker) {
     return pthread_create(handle, 0, start, worker);
 }
 
-int graphir_in_threads(call_t *call, work_t *work, size_t of_a_thread, size_t of_all) {
+static int in_threads(call_t *call, work_t *work, size_t of_a_thread, size_t of_all,
+                      const epochs_t *plan) {
     const int32_t threads = call->threads;
     team_t team = {0};
     int failed = 0;
@@ -138,13 +175,13 @@ int graphir_in_threads(call_t *call, work_t *work, size_t of_a_thread, size_t of
     if (!handles || !workers || !call->memory) failed = 1;
     int32_t started = 1;
     for (int32_t t = 1; t < threads && !failed; t++) {
-        workers[t] = (worker_t){.call = call, .work = work, .thread = t};
+        workers[t] = (worker_t){.call = call, .work = work, .plan = plan, .thread = t};
         if (start_thread(&handles[t], &workers[t])) failed = 2;
         else started++;
     }
     /* Where one thread could not be started, none may begin. */
     atomic_store_explicit(&team.go, failed ? -1 : 1, memory_order_release);
-    if (!failed) work(call, 0);
+    if (!failed) work_through(call, work, 0, plan);
     for (int32_t t = 1; t < started; t++) pthread_join(handles[t], 0);
     free(call->memory);
     free(workers);
@@ -152,37 +189,24 @@ int graphir_in_threads(call_t *call, work_t *work, size_t of_a_thread, size_t of
     return failed;
 }
 
+int graphir_in_threads(call_t *call, work_t *work, size_t of_a_thread, size_t of_all) {
+    return in_threads(call, work, of_a_thread, of_all, 0);
+}
+
+/* Of this thread, while it is in `graphir_in_epochs`. */
+static _Thread_local const epochs_t *planned;
+
+static int in_planned(call_t *call, work_t *work, size_t of_a_thread, size_t of_all) {
+    return in_threads(call, work, of_a_thread, of_all, planned);
+}
+
 typedef int entry_t(in_threads_t *in_threads, void **buffers, const int64_t *sizes, int64_t first,
                     int64_t last, int32_t threads);
-typedef void draw_t(int64_t *order, int64_t rows, uint32_t lines, uint32_t columns,
-                    const uint32_t *keys);
 
-typedef struct {
-    int64_t epochs, steps;
-    /* The buffers that have a part for each epoch, and its bytes. */
-    int64_t parted;
-    const int64_t *which, *bytes;
-    /* What draws the order of the rows before each epoch, if anything; four keys an epoch. */
-    draw_t *draw;
-    int64_t *order;
-    int64_t rows;
-    uint32_t lines, columns;
-    const uint32_t *keys;
-} epochs_t;
-
-int graphir_in_epochs(entry_t *entry, void **buffers, const int64_t *sizes, int32_t threads,
-                      const epochs_t *plan) {
-    for (int64_t e = 0; e < plan->epochs; e++) {
-        if (plan->draw)
-            plan->draw(plan->order, plan->rows, plan->lines, plan->columns, plan->keys + 4 * e);
-        const int failed = entry(graphir_in_threads, buffers, sizes, 0, plan->steps, threads);
-        if (failed) return failed;
-        for (int64_t k = 0; k < plan->parted; k++) {
-            void **buffer = &buffers[plan->which[k]];
-            *buffer = (char *)*buffer + plan->bytes[k];
-        }
-    }
-    return 0;
+int graphir_in_epochs(entry_t *entry, void **buffers, const int64_t *sizes, int64_t steps,
+                      int32_t threads, const epochs_t *plan) {
+    planned = plan;
+    return entry(in_planned, buffers, sizes, 0, steps, threads);
 }
 """
 )

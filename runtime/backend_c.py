@@ -32,8 +32,8 @@ class _Epochs(ctypes.Structure):
     """`epochs_t` of `c_runtime.THREADS`."""
 
     _fields_ = (
-        ("epochs", ctypes.c_int64), ("steps", ctypes.c_int64),
-        ("parted", ctypes.c_int64), ("which", ctypes.c_void_p), ("bytes", ctypes.c_void_p),
+        ("epochs", ctypes.c_int64), ("parted", ctypes.c_int64),
+        ("which", ctypes.c_void_p), ("bytes", ctypes.c_void_p),
         ("draw", ctypes.c_void_p), ("order", ctypes.c_void_p), ("rows", ctypes.c_int64),
         ("lines", ctypes.c_uint32), ("columns", ctypes.c_uint32), ("keys", ctypes.c_void_p),
     )  # fmt: skip
@@ -73,7 +73,8 @@ class CBackend(HostMemory):
         self._in_epochs = getattr(self._libraries[1], IN_EPOCHS)
         self._in_epochs.restype = ctypes.c_int
         self._in_epochs.argtypes = [
-            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p,
+            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32,
+            ctypes.c_void_p,
         ]  # fmt: skip
 
     def shuffle(self, order: Memory, keys: Keys) -> None:
@@ -129,15 +130,13 @@ class CBackend(HostMemory):
             which = (ctypes.c_int64 * len(parts))(*parts)
             size = (ctypes.c_int64 * len(parts))(*[a.strides[0] for a in parts.values()])
             count = len(next(iter(parts.values())))
-            plan = _Epochs(
-                count, steps, len(parts), ctypes.addressof(which), ctypes.addressof(size)
-            )
+            plan = _Epochs(count, len(parts), ctypes.addressof(which), ctypes.addressof(size))
             words = (ctypes.c_uint32 * (4 * len(keys)))(*chain.from_iterable(keys))
             if order is not None:
                 plan.draw, plan.order, plan.rows = draw, order.ctypes.data, len(order)
                 plan.lines, plan.columns = table(len(order))
                 plan.keys = ctypes.addressof(words)
-            code = self._in_epochs(entry, buffers, numbers, threads, ctypes.byref(plan))
+            code = self._in_epochs(entry, buffers, numbers, steps, threads, ctypes.byref(plan))
             _check(code, len(kept))
 
         return epochs
