@@ -1,7 +1,8 @@
 """A training under way: its memory, and its epochs, a slice of steps after the other.
 
 A GPU never waits for the host within an epoch, nor between two: a slice is launched while the one
-before it runs, and losses come to the host behind it.
+before it runs, and losses come to the host behind it. On a CPU a slice may be many epochs: they are
+one call, as long as nobody asks to hear of each.
 """
 
 from __future__ import annotations
