@@ -252,7 +252,8 @@ def _as_torch_rounds(
 
     Its derivatives are other formulas than graphir's, and may be less exact. Measured is what they
     make of the same arguments in float64, and of arguments that differ in their last place; and
-    terms as large as the largest element may have cancelled.
+    terms as large as the largest element may have cancelled. An element that they cannot hold at
+    all, NaN or infinite, is left out where they give the wanted one in float64.
     """
     rule, i = place
     if "float" not in wanted.dtype:
@@ -260,14 +261,18 @@ def _as_torch_rounds(
     generators = [torch.Generator().manual_seed(sample) for sample in range(_SHAKEN)]
     tried = [[_in_the_last_place(a, g) for a in args] for g in generators]
     tried.append([a.double() if a.is_floating_point() else a for a in args])
+    others = [as_numpy(torchs(program, moved)[rule][i]).astype(float) for moved in tried]
     room = np.zeros(wanted.value.shape)
-    for moved in tried:
-        other = as_numpy(torchs(program, moved)[rule][i])
-        with np.errstate(all="ignore"):
-            room = np.fmax(room, _ROOM * np.abs(other.astype(float) - found.astype(float)))
+    with np.errstate(all="ignore"):
+        for other in others:
+            room = np.fmax(room, _ROOM * np.abs(other - found.astype(float)))
     largest = np.max(np.abs(wanted.value) + wanted.bound, where=wanted.steady, initial=0.0)
     unit = float(ml_dtypes.finfo(found.dtype).eps)
-    return replace(wanted, bound=wanted.bound + room + 4 * unit * largest)
+    bound = wanted.bound + room + 4 * unit * largest
+    with np.errstate(all="ignore"):
+        agrees = np.abs(others[-1] - wanted.value) <= bound
+        lost = agrees & ~np.isfinite(found.astype(float))
+    return replace(wanted, bound=bound, steady=wanted.steady & ~lost)
 
 
 def _in_the_last_place(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
