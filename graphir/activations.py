@@ -200,24 +200,36 @@ def round(x: Value, decimals: int = 0) -> Value:
 
 def remainder(input: Any, other: Any) -> Value:
     """The remainder of the division rounded down: of the sign of `other`, as Python's `%`."""
-    x, y = lift_all(input, other)
-    if result_dtype(x, y) is dtypes.uint8:
-        # A negative number is the one that it wraps around to, before the signs are compared.
-        x, y = cast(x, dtypes.uint8), cast(y, dtypes.uint8)
+    x, y = _divided(input, other)
     r = binary("fmod", x, y)
-    wrong = binary("ne", r, 0) & binary("ne", binary("lt", r, 0), binary("lt", y, 0))
-    return where(wrong, r + y, r)
+    return where(_beyond_floor(r, y), r + y, r)
 
 
 def floor_divide(input: Any, other: Any) -> Value:
     """The quotient rounded down, as Python's `//`."""
-    x, y = lift_all(input, other)
-    whole = x - remainder(x, y)
-    if not whole.element.is_float:
-        return binary("quotient", whole, y)
+    x, y = _divided(input, other)
+    r = binary("fmod", x, y)
+    if not r.element.is_float:
+        q = binary("quotient", x, y)
+        return where(_beyond_floor(r, y), q - 1, q)
     # Whole but for rounding, and infinite or NaN where y is 0.
-    near = rounded("rint", whole / y)
+    near = rounded("rint", (x - remainder(x, y)) / y)
     return where(binary("eq", y, 0), x / y, near)
+
+
+def _divided(input: Any, other: Any) -> tuple[Value, Value]:
+    """The operands of a division: a whole number beyond the type is the one that it wraps around
+    to, before signs are compared."""
+    x, y = lift_all(input, other)
+    dtype = result_dtype(x, y)
+    if dtype.kind == "i" and not (x.weak and y.weak):
+        x, y = cast(x, dtype), cast(y, dtype)
+    return x, y
+
+
+def _beyond_floor(r: Value, y: Value) -> Value:
+    """Where a quotient that was cut to a whole number, leaving `r`, lies above the floor."""
+    return binary("ne", r, 0) & binary("ne", binary("lt", r, 0), binary("lt", y, 0))
 
 
 def divide(input: Any, other: Any, rounding_mode: str | None = None) -> Value:
