@@ -128,20 +128,16 @@ class WorkPrinter(Writer):
         """Copy a buffer into the call's memory, or back."""
         k = self.program.buffers.index(buffer)
         resident = self.residents.get(buffer.name)
-        if resident is None:
-            places = (f"places[{k}]", f"call->buffers[{k}]")
+        places = (f"places[{k}]", f"call->buffers[{k}]")
+        if resident is not None and not back:
+            self.line(f"__builtin_memset({places[0]}, 0, {self._bytes(buffer)});")
+        if resident is None or tuple(resident.strides) == tuple(row_major(resident.shape)):
             to, source = reversed(places) if back else places
             self.line(f"__builtin_memcpy({to}, {source}, {buffer_bytes(buffer)});")
             return
         kind = C_TYPES[buffer.dtype.name]
         with self.block(""):
-            self.line(f"{kind} *inside = places[{k}], *outside = call->buffers[{k}];")
-            if not back:
-                self.line(f"__builtin_memset(inside, 0, {self._bytes(buffer)});")
-            if tuple(resident.strides) == tuple(row_major(resident.shape)):
-                to, source = ("outside", "inside") if back else ("inside", "outside")
-                self.line(f"__builtin_memcpy({to}, {source}, {buffer_bytes(buffer)});")
-                return
+            self.line(f"{kind} *inside = {places[0]}, *outside = {places[1]};")
             names = [f"d{d}" for d in range(len(resident.shape))]
             with ExitStack() as loops:
                 for name, count in zip(names, resident.shape, strict=True):

@@ -202,16 +202,15 @@ def remainder(input: Any, other: Any) -> Value:
     """The remainder of the division rounded down: of the sign of `other`, as Python's `%`."""
     x, y = _divided(input, other)
     r = binary("fmod", x, y)
-    return where(_beyond_floor(r, y), r + y, r)
+    return where(_above_floor(r, y), r + y, r)
 
 
 def floor_divide(input: Any, other: Any) -> Value:
     """The quotient rounded down, as Python's `//`."""
     x, y = _divided(input, other)
-    r = binary("fmod", x, y)
-    if not r.element.is_float:
+    if not result_dtype(x, y).is_float:
         q = binary("quotient", x, y)
-        return where(_beyond_floor(r, y), q - 1, q)
+        return where(_above_floor(binary("fmod", x, y), y), q - 1, q)
     # Whole but for rounding, and infinite or NaN where y is 0.
     near = rounded("rint", (x - remainder(x, y)) / y)
     return where(binary("eq", y, 0), x / y, near)
@@ -227,7 +226,7 @@ def _divided(input: Any, other: Any) -> tuple[Value, Value]:
     return x, y
 
 
-def _beyond_floor(r: Value, y: Value) -> Value:
+def _above_floor(r: Value, y: Value) -> Value:
     """Where a quotient that was cut to a whole number, leaving `r`, lies above the floor."""
     return binary("ne", r, 0) & binary("ne", binary("lt", r, 0), binary("lt", y, 0))
 

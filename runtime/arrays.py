@@ -65,6 +65,7 @@ def call_key(structure: Hashable, leaves: Sequence[Any]) -> tuple[Hashable, ...]
             flags = x.flags
             key.append((x.dtype, x.shape, flags.c_contiguous and flags.aligned))
         elif torch is not None and (kind is torch.Tensor or kind is torch.nn.Parameter):
+            # Asked here, and not there, since every call comes this way.
             if x.layout is not torch.strided or x.is_nested:
                 check_dense(x)
             plain = has_its_numbers(x)

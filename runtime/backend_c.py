@@ -63,19 +63,14 @@ class CBackend(HostMemory):
         built = build_shared_libraries([self.text, THREADS], DiskCache.default())
         # The libraries live as long as this object: an entry point without them would dangle.
         self._libraries = [ctypes.CDLL(str(path)) for path in built]
-        self._entry = getattr(self._libraries[0], C_ENTRY)
-        self._entry.restype = ctypes.c_int
-        self._entry.argtypes = [
-            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
-            ctypes.c_int32,
-        ]  # fmt: skip
-        self._in_threads = ctypes.cast(getattr(self._libraries[1], IN_THREADS), ctypes.c_void_p)
-        self._in_epochs = getattr(self._libraries[1], IN_EPOCHS)
-        self._in_epochs.restype = ctypes.c_int
-        self._in_epochs.argtypes = [
-            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32,
-            ctypes.c_void_p,
-        ]  # fmt: skip
+        pointer, count = ctypes.c_void_p, ctypes.c_int64
+        self._entry = _function(
+            self._libraries[0], C_ENTRY, pointer, pointer, pointer, count, count, ctypes.c_int32
+        )
+        self._in_threads = ctypes.cast(getattr(self._libraries[1], IN_THREADS), pointer)
+        self._in_epochs = _function(
+            self._libraries[1], IN_EPOCHS, pointer, pointer, pointer, count, ctypes.c_int32, pointer
+        )
 
     def shuffle(self, order: Memory, keys: Keys) -> None:
         """Computed by the library, which has it beside a shuffled loop."""
@@ -156,6 +151,13 @@ class CBackend(HostMemory):
     def _numbers(self, sizes: Mapping[str, int]) -> Any:
         """The sizes that the program names, for C."""
         return (ctypes.c_int64 * len(self._size_names))(*[sizes[n] for n in self._size_names])
+
+
+def _function(library: ctypes.CDLL, name: str, *types: Any) -> Any:
+    """A function of a library that returns a code: 0 where it succeeded."""
+    found = getattr(library, name)
+    found.restype, found.argtypes = ctypes.c_int, types
+    return found
 
 
 def _check(code: int, count: int) -> None:

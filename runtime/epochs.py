@@ -110,9 +110,9 @@ class Epochs:
         kinds = self.task.param_leaves
         return [to_user(w, tensor=is_tensor(x)) for w, x in zip(self.weights, kinds, strict=True)]
 
-    def run(self, first: int, last: int) -> None:
-        """The epochs first, ..., last - 1; several in one call where they are short."""
-        epoch = first
+    def run(self) -> None:
+        """All epochs; several in one call where they are short."""
+        epoch, last = 0, self.task.epochs
         while epoch < last:
             together = min(self.slice, _MOST_TOGETHER) // self.steps
             if self.call.in_epochs is None or self.validate is not None or together < 2:

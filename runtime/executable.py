@@ -196,7 +196,7 @@ class Call:
     run: Steps
     outputs: list[Memory]
     programs: int
-    in_epochs: InEpochs | None = None
+    in_epochs: InEpochs | None
 
 
 class Executable:

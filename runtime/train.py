@@ -95,7 +95,7 @@ def train(
     with EpochProgress(epochs, task.rows, show=progress) as bar:
         run = Epochs(task, step, optimizer, state, seed, history, bar, scored)
         compiled = time.perf_counter()
-        run.run(0, epochs)
+        run.run()
     run.check_params()
     trained = unflatten(leaves_of(task.params)[1], run.params())
     trained = update_in_place(params, trained, NAMESPACE)

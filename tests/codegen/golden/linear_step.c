@@ -480,11 +480,8 @@ static void work(call_t *call, int32_t thread) {
     __builtin_memcpy(places, call->buffers, sizeof places);
     places[0] = memory + 768 + 0;
     places[1] = memory + 768 + 64;
-    {
-        float *inside = places[0], *outside = call->buffers[0];
-        __builtin_memset(inside, 0, 64);
-        __builtin_memcpy(inside, outside, 20);
-    }
+    __builtin_memset(places[0], 0, 64);
+    __builtin_memcpy(places[0], call->buffers[0], 20);
     __builtin_memcpy(places[1], call->buffers[1], 4);
     for (int64_t step = call->first; step < call->last; step++) {
         const int64_t rows = sizes[0];
@@ -518,10 +515,7 @@ static void work(call_t *call, int32_t thread) {
         }
     }
     if (thread == 0 && call->first < call->last) {
-        {
-            float *inside = places[0], *outside = call->buffers[0];
-            __builtin_memcpy(outside, inside, 20);
-        }
+        __builtin_memcpy(call->buffers[0], places[0], 20);
         __builtin_memcpy(call->buffers[1], places[1], 4);
     }
 }

@@ -644,9 +644,9 @@ static void work(call_t *call, int32_t thread) {
     __builtin_memcpy(places, call->buffers, sizeof places);
     places[0] = memory + 1536 + 0;
     places[1] = memory + 1536 + 192;
+    __builtin_memset(places[0], 0, 192);
     {
         float *inside = places[0], *outside = call->buffers[0];
-        __builtin_memset(inside, 0, 192);
         for (int64_t d0 = 0; d0 < 5; d0++) {
             for (int64_t d1 = 0; d1 < 3; d1++) {
                 inside[d0 * 1 + d1 * 16] = outside[d0 * 3 + d1 * 1];
