@@ -5,19 +5,18 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import ml_dtypes
 import networkx as nx
 import numpy as np
 import optree
-import torch
 
 import graphir
 from graphir.errors import GraphirError, UnsupportedError
 from graphir.graph import Graph, Node
 from tests.fuzz.expect import Expected, expected, faults
+from tests.fuzz.library import as_torch_rounds, scored, torchs
 from tests.fuzz.program import Program, as_numpy
 
 # How many rules torch computes exactly of functions that it is less exact with than their float64:
@@ -28,9 +27,6 @@ ROUGH_IN_TORCH = {
     "F.binary_cross_entropy(": 1,
     "F.logsigmoid(": 2,
 }
-# Where torch's result is not graphir's: with how many other last places it is computed, and how
-# many times as far it may lie as those carry it.
-_SHAKEN, _ROOM = 4, 8
 BACKENDS = ("reference", "c", "interpret")
 RULES = ("value", "gradient", "second gradient")
 
@@ -66,16 +62,6 @@ class Report:
     sharp: int = 0
 
 
-def scored(values: Sequence[Any], shift: float) -> Any:
-    """A smooth scalar of all floating values, in which each element has a weight of its own."""
-    total = None
-    for i, y in enumerate(values):
-        if "float" in str(y.dtype):
-            part = ((y + (shift + 0.1 * i)) * y).sum()
-            total = part if total is None else total + part
-    return total
-
-
 def derived(program: Program) -> Callable[..., Any]:
     """A function of the arguments: results, and as many derivatives as the program asks for."""
     fn, places = program.function(), program.wrt
@@ -96,33 +82,6 @@ def derived(program: Program) -> Callable[..., Any]:
         return tuple(results)
 
     return everything
-
-
-def torchs(program: Program, args: Sequence[torch.Tensor]) -> list[Any]:
-    """The same by torch and its autograd."""
-    fn = program.function()
-    xs = [a.clone().requires_grad_(i in program.wrt) for i, a in enumerate(args)]
-    wrt = [xs[i] for i in program.wrt]
-    values = fn(*xs)
-    results: list[Any] = [tuple(v.detach() for v in values)]
-    try:
-        if program.order > 0:
-            first = _gradients(scored(values, 0.7), wrt)
-            results.append(tuple(g.detach() for g in first))
-        if program.order > 1:
-            results.append(tuple(g.detach() for g in _gradients(scored(first, 0.3), wrt)))
-    except RuntimeError as error:
-        # torch has no derivative of some functions that have one: it is 0, as graphir says.
-        if "is not implemented" not in str(error):
-            raise
-    return results
-
-
-def _gradients(total: torch.Tensor, wrt: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    if not total.requires_grad:
-        return tuple(torch.zeros_like(x) for x in wrt)
-    found = torch.autograd.grad(total, wrt, create_graph=True, allow_unused=True)
-    return tuple(torch.zeros_like(x) if g is None else g for x, g in zip(wrt, found, strict=True))
 
 
 def compare(program: Program, backends: Sequence[str] = BACKENDS) -> Report:
@@ -238,48 +197,10 @@ def _check_library(program: Program, exact: Any, report: Report) -> None:
                 fault = faults(array, one)
                 if fault and program.flavour == "torch":
                     place = (RULES.index(rule), i)
-                    fault = faults(array, _as_torch_rounds(program, args, array, one, place))
+                    fault = faults(array, as_torch_rounds(program, args, array, one, place))
                 if fault:
                     text = f"call {call}: the reference's result {i} is not the library's: {fault}"
                     report.mismatches.append(Mismatch(program.flavour, rule, text))
-
-
-def _as_torch_rounds(
-    program: Program, args: Sequence[torch.Tensor], found: Any, wanted: Expected,
-    place: tuple[int, int],
-) -> Expected:  # fmt: skip
-    """`wanted`, with room for how far torch's own rounding carries a result.
-
-    Its derivatives are other formulas than graphir's, and may be less exact. Measured is what they
-    make of the same arguments in float64, and of arguments that differ in their last place; and
-    terms as large as the largest element may have cancelled. An element that they cannot hold at
-    all, NaN or infinite, is left out where they give the wanted one in float64.
-    """
-    rule, i = place
-    if "float" not in wanted.dtype:
-        return wanted
-    generators = [torch.Generator().manual_seed(sample) for sample in range(_SHAKEN)]
-    tried = [[_in_the_last_place(a, g) for a in args] for g in generators]
-    tried.append([a.double() if a.is_floating_point() else a for a in args])
-    others = [as_numpy(torchs(program, moved)[rule][i]).astype(float) for moved in tried]
-    room = np.zeros(wanted.value.shape)
-    with np.errstate(all="ignore"):
-        for other in others:
-            room = np.fmax(room, _ROOM * np.abs(other - found.astype(float)))
-    largest = np.max(np.abs(wanted.value) + wanted.bound, where=wanted.steady, initial=0.0)
-    unit = float(ml_dtypes.finfo(found.dtype).eps)
-    bound = wanted.bound + room + 4 * unit * largest
-    with np.errstate(all="ignore"):
-        agrees = np.abs(others[-1] - wanted.value) <= bound
-        lost = agrees & ~np.isfinite(found.astype(float))
-    return replace(wanted, bound=bound, steady=wanted.steady & ~lost)
-
-
-def _in_the_last_place(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    if not x.dtype.is_floating_point:
-        return x
-    signs = torch.randint(-1, 2, x.shape, generator=generator)
-    return x * (1 + signs * torch.finfo(x.dtype).eps).to(x.dtype)
 
 
 def _count(program: Program, graph: Graph, backends: Sequence[str], report: Report) -> None:
