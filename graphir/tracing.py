@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -168,9 +169,7 @@ def _dynamic_axes(
             (0,) if is_array(x) and x.ndim and owner != labels[0] else ()
             for x, owner in zip(flat, owners, strict=True)
         ]
-    wanted: Mapping[str, Any] = (
-        dynamic if isinstance(dynamic, Mapping) else dict.fromkeys(dynamic, 0)
-    )
+    wanted = _axes_by_name(dynamic)
     for key in wanted:
         if key not in labels and key not in names:
             raise ShapeError(
@@ -179,14 +178,31 @@ def _dynamic_axes(
             )
     out: list[tuple[int, ...]] = []
     for x, name, owner in zip(flat, names, owners, strict=True):
-        given = wanted.get(name, wanted.get(owner, ()))
-        chosen = (given,) if isinstance(given, int) else tuple(given)
+        chosen = wanted.get(name, wanted.get(owner, ()))
         rank = x.ndim if is_array(x) else 0
         for axis in chosen:
             if not -rank <= axis < rank:
                 raise ShapeError(f"dynamic: {name} has no axis {axis}", hint=f"it has {rank} axes")
         out.append(tuple(a % rank for a in chosen))
     return out
+
+
+def _axes_by_name(
+    dynamic: Mapping[str, int | Sequence[int]] | Sequence[str],
+) -> dict[str, tuple[int, ...]]:
+    """The axes of each name, as the user gave them."""
+    names = [dynamic] if isinstance(dynamic, str) else dynamic
+    try:
+        given = {str(k): names[k] if isinstance(names, Mapping) else 0 for k in names}
+        return {
+            name: (index(axes),) if hasattr(axes, "__index__") else tuple(map(index, axes))
+            for name, axes in given.items()
+        }
+    except TypeError as failure:
+        raise ShapeError(
+            f"dynamic is names of arguments, or a mapping from them to axes, not {dynamic!r}",
+            hint='for example dynamic={"x": 0}, or {"x": (0, 1)}',
+        ) from failure
 
 
 def _belongs(leaf: str, label: str) -> bool:

@@ -77,6 +77,9 @@ def test_dynamic_chooses_the_axes() -> None:
         trace(fn, args, dynamic={"q": 0})
     with pytest.raises(ShapeError, match="x has no axis 2"):
         trace(fn, args, dynamic={"x": 2})
+    for wrong in (True, {"x": "0"}, {"x": 1.5}, {"x": None}):
+        with pytest.raises(ShapeError, match="dynamic is names of arguments"):
+            trace(fn, args, dynamic=wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
