@@ -167,6 +167,7 @@ class _Blocking:
         vectors = product.vector.block // product.lanes
         return (
             product.inner
+            and not product.side_by_side
             and product.columns is None
             and product.rows is not None
             and not product.summed

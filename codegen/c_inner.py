@@ -4,7 +4,7 @@ end."""
 from __future__ import annotations
 
 from .c_expr import extent
-from .c_product import ProductPrinter
+from .c_product import ProductPrinter, pairwise
 from .c_vector import vector_name
 from .tile import AxisRole, Tile
 
@@ -67,10 +67,7 @@ class InnerPrinter(ProductPrinter):
             if n % p.lanes:
                 with out.block(""):
                     step(str(chains - 1), str(vectors * p.lanes), n % p.lanes)
-            pairs = [f"parts[{c}]" for c in range(chains)]
-            while len(pairs) > 1:
-                pairs = [f"({a} + {b})" for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
-            out.line(f"sums[u][0] = {pairs[0]};")
+            out.line(f"sums[u][0] = {pairwise([f'parts[{c}]' for c in range(chains)])};")
 
     def _rows_in_order(self) -> bool:
         """Whether results along the rows are neighbours in an array of their own."""

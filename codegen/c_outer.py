@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .c_expr import extent, size_text
-from .c_product import ProductPrinter
+from .c_product import ProductPrinter, pairwise
 from .products import resolve
 from .tile import Axis, AxisRole, Load, Tile
 
@@ -113,9 +113,8 @@ class OuterPrinter(ProductPrinter):
     def _store(self, base: str, rows: int, span: _Span, chains: int) -> None:
         out, p = self.out, self.p
         place = self._place(base, span)
-        out.line(f"{self.type} sum = sums[0][u][q];")
-        for chain in range(1, chains):
-            out.line(f"sum += sums[{chain}][u][q];")
+        total = pairwise([f"sums[{chain}][u][q]" for chain in range(chains)])
+        out.line(f"{self.type} sum = {total};")
         if span.ragged:
             out.line(f"if (q == {span.count - 1}) sum = {self.type}_keep(sum, {span.ragged});")
         if p.statement.into is not None and not self.again:

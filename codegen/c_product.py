@@ -3,14 +3,14 @@ forms, `c_outer` and `c_inner`, print what is inside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from .c_expr import Expressions, extent
 from .c_vector import vector_name
 from .c_writer import Writer
 from .products import Product, resolve
-from .spelling import C_TYPES
+from .spelling import C_TYPES, bare
 from .tile import Axis, AxisRole, Load, Tile
 
 
@@ -132,3 +132,10 @@ class ProductPrinter:
             return self.expr.element(found.address)
         assert found is not None, "a product's operand lies in memory or in an array"
         return self.expr.place(found)
+
+
+def pairwise(terms: Sequence[str]) -> str:
+    """The sum of a power of two of terms, by pairs: no addition waits for more than it must."""
+    while len(terms) > 1:
+        terms = [f"({a} + {b})" for a, b in zip(terms[::2], terms[1::2], strict=True)]
+    return bare(terms[0])

@@ -101,11 +101,11 @@ static inline {name} {name}_or({name} v, int64_t count, {scalar} other) {{
 """
 _JOINS = {"add": ("", "0"), "maximum": (">", "(-INFINITY)"), "minimum": ("<", "INFINITY")}
 
-# Four sums at once: neighbouring lanes are added across vectors first, whole vectors folded last.
+# Four sums at once: lanes of each four are added across vectors first, whole vectors folded last.
 _SUM_FOUR = """
 static inline {name} {name}_groups({name} a, {name} b, {name} c, {name} d) {{
-    const {name} p = SHUFFLE(a, b, {even}) + SHUFFLE(a, b, {odd});
-    const {name} q = SHUFFLE(c, d, {even}) + SHUFFLE(c, d, {odd});
+    const {name} p = SHUFFLE(a, b, {one}) + SHUFFLE(a, b, {other});
+    const {name} q = SHUFFLE(c, d, {one}) + SHUFFLE(c, d, {other});
     return SHUFFLE(p, q, {low}) + SHUFFLE(p, q, {high});
 }}
 static inline {quad} {name}_sum4({name} a, {name} b, {name} c, {name} d) {{
@@ -234,6 +234,8 @@ def _declare_join(kind: str, lanes: int, op: str) -> str:
 
 
 def _declare(dtype: DType, kind: str, lanes: int) -> str:
+    # What one instruction puts together: the halves of 16 bytes, their elements by turns.
+    first, rest = (2, 1) if dtype is float64 else (1, 2)
     fields = {
         "scalar": C_TYPES[dtype.name],
         "name": f"{kind}x{lanes}",
@@ -243,8 +245,8 @@ def _declare(dtype: DType, kind: str, lanes: int) -> str:
         "integer": f"int{8 * dtype.itemsize}_t",
         "lanes_list": ", ".join(map(str, range(lanes))),
         "quad": f"{kind}x4",
-        "even": _turns(lanes, (0, lanes, 2, lanes + 2)),
-        "odd": _turns(lanes, (1, lanes + 1, 3, lanes + 3)),
+        "one": _turns(lanes, (0, lanes, first, lanes + first)),
+        "other": _turns(lanes, (rest, lanes + rest, 3, lanes + 3)),
         "low": _turns(lanes, (0, 1, lanes, lanes + 1)),
         "high": _turns(lanes, (2, 3, lanes + 2, lanes + 3)),
         "masked": "",

@@ -15,7 +15,8 @@ from math import prod
 
 from .tile import Axis, AxisRole, Contract, Load, Map, Statement, Term, Tile
 
-_SHORT_ROW = 1  # vector: with longer rows, sixteen of them would be sixteen streams of memory
+_SHORT_ROW = 4  # vectors: with longer rows, as many as a vector has lanes would be as many streams
+_WIDEST = 64  # bytes of a vector, to move whose lanes takes as long as those of two half as wide
 _ADD_UP = 9  # operations that add up the lanes of a vector
 # An element that is later read across the lanes in which it was summed takes so many cycles, once
 # in a step; a step is weighed as one of so many rows.
@@ -42,6 +43,7 @@ class Product:
         padded: the operands of which whole vectors may be read, with zeros beyond the end.
         prefetched: whether the next rows of `right` are fetched while it uses these again.
         chains: independent partial sums over the innermost summed axis, to hide latency.
+        side_by_side: inner: as many short rows as a vector has lanes are read at the same time.
         by_rows: inner: each row is read to its end before the next, in `chains` partial sums.
     """
 
@@ -60,6 +62,7 @@ class Product:
     chains: int
     padded: frozenset[Tile] = frozenset()
     prefetched: bool = False
+    side_by_side: bool = False
     by_rows: bool = False
 
     @property
@@ -169,6 +172,13 @@ def _narrow(lanes: int, vector: Axis) -> int:
     return lanes
 
 
+def _half(lanes: int, vector: Axis, itemsize: int) -> int:
+    """Lanes for rows that few of the widest vectors hold, each with a single result: the halves of
+    a row are added by the product, where those of a vector are when its lanes are added up."""
+    few = vector.block <= _SHORT_ROW * lanes
+    return lanes // 2 if few and lanes * itemsize == _WIDEST else lanes
+
+
 def _candidates(s: Contract, most: int, accumulators: int) -> list[Product]:
     found: list[Product] = []
     for left, right in ((s.a, s.b), (s.b, s.a)):
@@ -215,6 +225,8 @@ def _candidates(s: Contract, most: int, accumulators: int) -> list[Product]:
             if vector not in left.axes or vector not in right.axes:
                 continue
             lanes = _narrow(most, vector)
+            if not (free_left and free_right):
+                lanes = _half(lanes, vector, s.out.dtype.itemsize)
             rows = max(free_left, key=lambda a: a.block, default=None)
             columns = max(free_right, key=lambda a: a.block, default=None)
             outside = [
@@ -224,13 +236,11 @@ def _candidates(s: Contract, most: int, accumulators: int) -> list[Product]:
             ]
             column_block = _block(columns, 6 if accumulators > 12 else 3, 4)
             row_block = _block(rows, accumulators // column_block, 4)
+            short = _vectors(vector, lanes) <= _SHORT_ROW and lanes <= accumulators
+            side_by_side = columns is None and short and _holds(rows, lanes)
             if columns is not None:
                 row_block = min(row_block, 4)
-            elif (
-                _vectors(vector, lanes) <= _SHORT_ROW
-                and _holds(rows, lanes)
-                and lanes <= accumulators
-            ):
+            elif side_by_side:
                 row_block = lanes
             found.append(
                 Product(
@@ -247,6 +257,7 @@ def _candidates(s: Contract, most: int, accumulators: int) -> list[Product]:
                     left,
                     right,
                     1,
+                    side_by_side=side_by_side,
                 )
             )
     return found

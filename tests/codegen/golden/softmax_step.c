@@ -151,8 +151,8 @@ static inline float f32x4_sum(f32x4 v) {
 static inline f32x4 f32x4_fold(f32x4 v) { return v; }
 
 static inline f32x4 f32x4_groups(f32x4 a, f32x4 b, f32x4 c, f32x4 d) {
-    const f32x4 p = SHUFFLE(a, b, 0, 4, 2, 6) + SHUFFLE(a, b, 1, 5, 3, 7);
-    const f32x4 q = SHUFFLE(c, d, 0, 4, 2, 6) + SHUFFLE(c, d, 1, 5, 3, 7);
+    const f32x4 p = SHUFFLE(a, b, 0, 4, 1, 5) + SHUFFLE(a, b, 2, 6, 3, 7);
+    const f32x4 q = SHUFFLE(c, d, 0, 4, 1, 5) + SHUFFLE(c, d, 2, 6, 3, 7);
     return SHUFFLE(p, q, 0, 1, 4, 5) + SHUFFLE(p, q, 2, 3, 6, 7);
 }
 static inline f32x4 f32x4_sum4(f32x4 a, f32x4 b, f32x4 c, f32x4 d) {
@@ -194,8 +194,8 @@ static inline f32x4 f32x8_fold(f32x8 v) {
 }
 
 static inline f32x8 f32x8_groups(f32x8 a, f32x8 b, f32x8 c, f32x8 d) {
-    const f32x8 p = SHUFFLE(a, b, 0, 8, 2, 10, 4, 12, 6, 14) + SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
-    const f32x8 q = SHUFFLE(c, d, 0, 8, 2, 10, 4, 12, 6, 14) + SHUFFLE(c, d, 1, 9, 3, 11, 5, 13, 7, 15);
+    const f32x8 p = SHUFFLE(a, b, 0, 8, 1, 9, 4, 12, 5, 13) + SHUFFLE(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+    const f32x8 q = SHUFFLE(c, d, 0, 8, 1, 9, 4, 12, 5, 13) + SHUFFLE(c, d, 2, 10, 3, 11, 6, 14, 7, 15);
     return SHUFFLE(p, q, 0, 1, 8, 9, 4, 5, 12, 13) + SHUFFLE(p, q, 2, 3, 10, 11, 6, 7, 14, 15);
 }
 static inline f32x4 f32x8_sum4(f32x8 a, f32x8 b, f32x8 c, f32x8 d) {
@@ -242,8 +242,8 @@ static inline f32x4 f32x16_fold(f32x16 v) {
 }
 
 static inline f32x16 f32x16_groups(f32x16 a, f32x16 b, f32x16 c, f32x16 d) {
-    const f32x16 p = SHUFFLE(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) + SHUFFLE(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    const f32x16 q = SHUFFLE(c, d, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) + SHUFFLE(c, d, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    const f32x16 p = SHUFFLE(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) + SHUFFLE(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+    const f32x16 q = SHUFFLE(c, d, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) + SHUFFLE(c, d, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
     return SHUFFLE(p, q, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) + SHUFFLE(p, q, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
 }
 static inline f32x4 f32x16_sum4(f32x16 a, f32x16 b, f32x16 c, f32x16 d) {
@@ -520,10 +520,7 @@ static void softmax_step_0_pass(PARAMETERS) {
                         const int q = 0;
                         const int64_t j = 0 + u;
                         const int64_t k = 0 + 8 * q;
-                        f32x8 sum = sums[0][u][q];
-                        sum += sums[1][u][q];
-                        sum += sums[2][u][q];
-                        sum += sums[3][u][q];
+                        f32x8 sum = (sums[0][u][q] + sums[1][u][q]) + (sums[2][u][q] + sums[3][u][q]);
                         if (q == 0) sum = f32x8_keep(sum, 5);
                         sum += f32x8_load(&t53[j * 16 + k]);
                         f32x8_store(&t53[j * 16 + k], sum);
