@@ -16,6 +16,7 @@ from .evaluate import evaluate
 from .frontend.torch_arrays import as_tensor
 from .frontend.torch_autograd import call_tracked, is_tracked, refuse_arrays
 from .frontend.torch_names import is_tensor
+from .given import whole_numbers
 from .graph import Graph
 from .sizes import format_shape
 from .symbolic import require_equal
@@ -203,9 +204,14 @@ def positions(argnums: ArgNums, count: int) -> list[int]:
     """`argnums` as positions from 0.
 
     Raises:
-        GraphirError: where one names an argument that is not there.
+        GraphirError: where one names an argument that is not there, or is no whole number.
     """
-    given = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    given = whole_numbers(argnums)
+    if given is None:
+        raise GraphirError(
+            f"argnums must be the number of an argument, or several, got {argnums!r}",
+            hint="use e.g. argnums=0, or argnums=(0, 1)",
+        )
     if not given or any(not -count <= i < count for i in given):
         raise GraphirError(
             f"argnums={argnums} does not name an argument: there are {count} positional ones",

@@ -13,6 +13,7 @@ from .errors import DTypeError, GraphirError
 from .evaluate import evaluate
 from .frontend.torch_arrays import as_array, as_tensor
 from .frontend.torch_names import is_tensor
+from .given import require_arguments, require_function, require_size, require_whole
 from .graph import Graph
 from .jacobians import jacfwd, jacrev
 from .layout import concatenate, reshape
@@ -65,6 +66,13 @@ def check_grads(
         GradientError: naming the worst entry and its three values.
         DTypeError: where no argument is floating, or the result is not.
     """
+    require_function("check_grads", fn)
+    args = require_arguments("check_grads", "args", args)
+    order = require_whole("check_grads", "order", order, 1)
+    rtol, atol = (
+        require_size("check_grads", "rtol", rtol),
+        require_size("check_grads", "atol", atol),
+    )
     point = _Point(fn, args)
     value, levels = point.vector, []
     for _ in range(order):

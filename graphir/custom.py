@@ -9,6 +9,7 @@ from typing import Any
 from .calling import call, first_value, lifted
 from .errors import GraphirError, ShapeError
 from .frontend.torch_autograd import is_tracked
+from .given import require_function
 from .ops.custom import Rule
 from .ops.elementwise import zeros_like
 from .trees import argument_names, flatten, placed, unflatten
@@ -34,6 +35,7 @@ class custom_vjp:  # noqa: N801 - used as a decorator
     """
 
     def __init__(self, fn: Callable[..., Any]) -> None:
+        require_function("custom_vjp", fn)
         self.fn = fn
         self._forward: Callable[..., Any] | None = None
         self._backward: Callable[..., Any] | None = None

@@ -45,7 +45,9 @@ def user_location() -> Location | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if _is_users(file):
+        # What `dataclass` writes for graphir's classes has no file.
+        own = file == "<string>" and frame.f_globals.get("__name__", "").startswith("graphir.")
+        if _is_users(file) and not own:
             return Location(file, frame.f_lineno)
         frame = frame.f_back
     return None

@@ -11,6 +11,7 @@ from .calling import ArgNums, Copies, call, lifted, positions
 from .differentiate import check_floating, pullback
 from .errors import GraphirError
 from .forward import pushforward
+from .given import require_function
 from .trees import argument_names, unflatten
 from .value import Value, cast
 
@@ -87,6 +88,7 @@ Rows: TypeAlias = Callable[[Sequence[Value], Sequence[Value]], list[list[Value]]
 def _jacobian(
     fn: Callable[..., Any], argnums: ArgNums, has_aux: bool, layout: Layout, rows: Rows
 ) -> Callable[..., Any]:
+    require_function("a Jacobian", fn)
     if layout not in ("torch", "numerator"):
         raise GraphirError(
             f"there is no layout {layout!r}",

@@ -11,6 +11,7 @@ import optree
 from .batching import batched, stand_in
 from .calling import call, lifted
 from .errors import GraphirError, ShapeError
+from .given import require_function
 from .layout import move_axis
 from .random import Examples, examples
 from .selection import iota
@@ -44,6 +45,7 @@ def vmap(
         UnsupportedError: where an op has no batching rule, and for random numbers by default.
         GraphirError: for another `randomness`.
     """
+    require_function("vmap", fn)
     if randomness not in ("error", "same", "different"):
         raise GraphirError(
             f"vmap: there is no randomness {randomness!r}",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from operator import index
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,6 +12,7 @@ from .dtypes import dtype_of
 from .errors import DTypeError, GraphirError, ShapeError, TraceError, UnsupportedError
 from .frontend.torch_names import is_tensor
 from .frontend.torch_sizes import sizes_seen
+from .given import whole_numbers
 from .graph import Graph, Node
 from .sizes import Dim, Shape, Size
 from .symbolic import NeedsNumber, SymbolicSize
@@ -187,22 +187,23 @@ def _dynamic_axes(
     return out
 
 
-def _axes_by_name(
-    dynamic: Mapping[str, int | Sequence[int]] | Sequence[str],
-) -> dict[str, tuple[int, ...]]:
+def _axes_by_name(dynamic: Any) -> dict[str, tuple[int, ...]]:
     """The axes of each name, as the user gave them."""
-    names = [dynamic] if isinstance(dynamic, str) else dynamic
-    try:
-        given = {str(k): names[k] if isinstance(names, Mapping) else 0 for k in names}
-        return {
-            name: (index(axes),) if hasattr(axes, "__index__") else tuple(map(index, axes))
-            for name, axes in given.items()
-        }
-    except TypeError as failure:
+    if isinstance(dynamic, Mapping):
+        given = {str(name): whole_numbers(axes) for name, axes in dynamic.items()}
+    elif isinstance(dynamic, str):
+        given = {dynamic: (0,)}
+    elif isinstance(dynamic, (Sequence, Set)):
+        given = {str(name): (0,) for name in dynamic}
+    else:
+        given = {"": None}  # as for a name whose axes are no numbers
+    chosen = {name: axes for name, axes in given.items() if axes is not None}
+    if len(chosen) < len(given):
         raise ShapeError(
             f"dynamic is names of arguments, or a mapping from them to axes, not {dynamic!r}",
             hint='for example dynamic={"x": 0}, or {"x": (0, 1)}',
-        ) from failure
+        )
+    return chosen
 
 
 def _belongs(leaf: str, label: str) -> bool:

@@ -26,6 +26,7 @@ from .calling import (
 from .differentiate import gradients, pullback
 from .errors import ShapeError
 from .forward import pushforward
+from .given import require_arguments, require_function
 from .tracer import is_array
 from .trees import argument_names, flatten, placed, unflatten
 from .value import Value
@@ -48,6 +49,8 @@ def value_and_grad(
         GraphirError: where `argnums` names an argument that is not there.
     """
 
+    require_function("value_and_grad", fn)
+
     def inline(first: Value, *args: Any, **kwargs: Any) -> Any:
         copies = Copies(first, fn, argnums, args)
         value, *aux = copies.call(kwargs, has_aux)
@@ -69,6 +72,7 @@ def grad(fn: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False) ->
 
     Arguments and errors are those of `value_and_grad`.
     """
+    require_function("grad", fn)
     both = value_and_grad(fn, argnums, has_aux)
 
     @functools.wraps(fn, updated=())
@@ -97,6 +101,9 @@ def jvp(
         ShapeError, DTypeError: where tangents and primals do not fit, or `fn` returns integers.
         UnsupportedError: where an op has no rule of forward mode.
     """
+    require_function("jvp", fn)
+    primals = require_arguments("jvp", "primals", primals)
+    tangents = require_arguments("jvp", "tangents", tangents)
     names = argument_names(fn, len(primals))
 
     def inline(first: Value, primals: Any, tangents: Any) -> Any:
@@ -109,8 +116,9 @@ def jvp(
         moved = pushforward(outputs, copies, directions)
         return (unflatten(out_tree, outputs), unflatten(out_tree, moved), *aux)
 
-    args = (tuple(primals), tuple(tangents))
-    result: tuple[Any, ...] = call(inline, args, {}, names=("primals", "tangents"), closure=fn)
+    result: tuple[Any, ...] = call(
+        inline, (primals, tangents), {}, names=("primals", "tangents"), closure=fn
+    )
     return result
 
 
@@ -128,6 +136,7 @@ def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[A
         ShapeError, DTypeError: where cotangents do not fit (from `pull`), or `fn` returns
             integers.
     """
+    require_function("vjp", fn)
     names = argument_names(fn, len(primals))
     everything = tuple(range(len(primals)))
 

@@ -14,6 +14,7 @@ from graphir.codegen.machine import Precision
 from graphir.errors import UnsupportedError
 from graphir.evaluate import bind_sizes
 from graphir.frontend.torch_modules import is_module
+from graphir.given import require_function
 from graphir.graph import Graph
 from graphir.tracing import Dynamic
 from graphir.trees import NAMESPACE
@@ -56,6 +57,7 @@ class Compiled(Generic[P, R]):
         tune: bool | Tuned = False,
         check: bool = False,
     ) -> None:
+        require_function("compile", fn)
         check_options(backend, threads, precision)
         check_tune(tune, backend)
         self.tune = tune

@@ -13,6 +13,7 @@ import numpy as np
 from graphir.codegen.machine import Precision
 from graphir.dtypes import dtype_of
 from graphir.frontend.torch_modules import update_in_place
+from graphir.given import require_flag
 from graphir.trees import NAMESPACE, leaf_names, unflatten
 
 from .arrays import check_ranges, is_tensor, leaves_of, shape_of, signature, to_user
@@ -22,6 +23,7 @@ from .entry import Entry, compile_entry
 from .epochs import Epochs
 from .history import History, TrainResult
 from .optim import Clipped, Optimizer
+from .optim.protocol import check_optimizer
 from .progress import EpochProgress
 from .step import COMPILED_STEPS, CompiledStep, StepForm, batch_loop, trace_step
 from .train_checks import Task, diverged
@@ -80,6 +82,8 @@ def train(
     started = time.perf_counter()
     check_options(backend, threads, precision)
     check_tune(tune, backend)
+    check_optimizer(optimizer)
+    shuffle = require_flag("train", "shuffle", shuffle)
     task = Task.checked(loss, params, data, validation, batch_size, epochs, seed)
     if clip_value is not None or clip_norm is not None:
         optimizer = Clipped(optimizer, clip_value, clip_norm)

@@ -10,9 +10,12 @@ import numpy as np
 
 from graphir.dtypes import dtype_of
 from graphir.errors import DivergedError, DTypeError, GraphirError, ShapeError
+from graphir.given import require_call, require_function, require_whole
 from graphir.trees import leaf_names, unflatten
 
 from .arrays import is_array, is_tensor, leaves_of, shape_of, signature
+
+_ONE_EACH = "give one array for each argument of the loss after the first, e.g. (x, y)"
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,13 @@ class Task:
         seed: int,
     ) -> Task:
         """Raise the first error that can be found without tracing."""
+        require_function("train", loss)
         arguments = _as_arguments(data)
         names = leaf_names(loss, (params, *arguments))
         weights, tree = leaves_of(params)
         check_params(names[: len(weights)], weights)
         rows = check_data(names[len(weights) :], leaves_of(arguments)[0], weights)
+        require_call("train", loss, (params, *arguments), _call(arguments), _ONE_EACH)
         batch = check_counts(batch_size, epochs, rows)
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
             raise GraphirError(f"train: seed must be a whole number, got {seed!r}")
@@ -53,6 +58,9 @@ class Task:
             held_out = _as_arguments(validation)
             held_names = leaf_names(loss, (params, *held_out))[len(weights) :]
             check_data(held_names, leaves_of(held_out)[0], weights, "validation")
+            require_call(
+                "train", loss, (params, *held_out), _call(held_out, "validation"), _ONE_EACH
+            )
         # NumPy's scalars count as numbers elsewhere; a parameter is an array.
         leaves = [np.asarray(x) if isinstance(x, np.generic) else x for x in weights]
         params = unflatten(tree, leaves)
@@ -80,6 +88,14 @@ def _as_arguments(data: Any) -> tuple[Any, ...]:
     return tuple(data) if type(data) in (tuple, list) else (data,)
 
 
+def _call(arguments: Sequence[Any], name: str = "data") -> str:
+    """How a loss is called, in an error."""
+    given = (
+        name if len(arguments) == 1 else ", ".join(f"{name}[{i}]" for i in range(len(arguments)))
+    )
+    return f"(params, {given})"
+
+
 def check_counts(batch_size: int | None, epochs: int, rows: int) -> int:
     """The batch size to use: all rows by default.
 
@@ -87,15 +103,10 @@ def check_counts(batch_size: int | None, epochs: int, rows: int) -> int:
         ShapeError: for a batch larger than the data.
         GraphirError: for a batch size or a number of epochs below 1.
     """
-    for name, value in (("batch_size", batch_size), ("epochs", epochs)):
-        if value is None and name == "batch_size":
-            continue
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise GraphirError(
-                f"train: {name} must be a whole number of at least 1, got {value!r}",
-                hint=f"pass e.g. {name}=1",
-            )
-    size = rows if batch_size is None else int(batch_size)
+    require_whole("train", "epochs", epochs, 1)
+    if batch_size is None:
+        return rows
+    size = require_whole("train", "batch_size", batch_size, 1)
     if size > rows:
         raise ShapeError(
             f"train: batch_size {size} is larger than the data of {rows} rows",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphir.errors import GraphirError
+from graphir.given import require_flag
 from graphir.value import Value, unary
 
 from .protocol import Rates, Schedule, State, check_number, check_rate, zeros
@@ -151,6 +152,7 @@ class RMSprop:
 
     def __post_init__(self) -> None:
         _check(self, below_one=("alpha", "momentum"), others=("eps", "weight_decay"))
+        require_flag("RMSprop", "centered", self.centered)
 
     def hyper(self) -> dict[str, float]:
         """1 - alpha is taken in float64, as in Adam."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from graphir.errors import GraphirError
+from graphir.given import described, require_call
 from graphir.value import Value
 
 Schedule: TypeAlias = Callable[[int, int], float]
@@ -21,6 +22,7 @@ Rates: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 """One number for each step."""
 
 
+@runtime_checkable
 class Optimizer(Protocol):
     """How a step changes the parameters.
 
@@ -94,5 +96,17 @@ def check_number(
 
 def check_rate(what: str, lr: float | Schedule) -> None:
     """Raise unless `lr` is a schedule or a learning rate."""
-    if not callable(lr):
+    if callable(lr):
+        require_call(what, lr, (0, 1), "(step, total steps)", "let it take both")
+    else:
         check_number(what, "lr", lr)
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raise unless it is an optimizer."""
+    if not isinstance(optimizer, Optimizer) or isinstance(optimizer, type):
+        raise GraphirError(
+            "train: optimizer must be one of graphir.optim (SGD, Adam, AdamW, RMSprop, Adagrad), "
+            f"got {described(optimizer)}",
+            hint="pass e.g. optimizer=graphir.optim.SGD(lr=0.1)",
+        )

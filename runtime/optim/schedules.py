@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from graphir.errors import GraphirError
+from graphir.given import require_whole
 
 from .protocol import Rates, Schedule, check_number, check_rate
 
@@ -70,7 +70,7 @@ def step(lr: float, every: int, factor: float = 0.1) -> Schedule:
     """
     check_number("step", "lr", lr)
     check_number("step", "factor", factor)
-    return _Step(float(lr), _count("step", "every", every), float(factor))
+    return _Step(float(lr), require_whole("step", "every", every, 1, 100), float(factor))
 
 
 def cosine(lr: float, final: float = 0.0) -> Schedule:
@@ -97,7 +97,9 @@ def warmup(steps: int, then: float | Schedule) -> Schedule:
         GraphirError: for `steps` below 1, or no learning rate.
     """
     check_rate("warmup", then)
-    return _Warmup(_count("warmup", "steps", steps), then if callable(then) else constant(then))
+    return _Warmup(
+        require_whole("warmup", "steps", steps, 1, 100), then if callable(then) else constant(then)
+    )
 
 
 def is_constant(lr: float | Schedule) -> bool:
@@ -122,12 +124,3 @@ def learning_rates(lr: float | Schedule, first: int, last: int, total: int) -> R
             hint="check the schedule: it is called with (step, total steps)",
         )
     return rates
-
-
-def _count(what: str, name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise GraphirError(
-            f"{what}: {name} must be a whole number of at least 1, got {value!r}",
-            hint=f"pass e.g. {name}=100",
-        )
-    return int(value)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphir.errors import GraphirError
+from graphir.given import require_flag
 from graphir.value import Value
 
 from .protocol import Rates, Schedule, State, check_number, check_rate, zeros
@@ -42,6 +43,7 @@ class SGD:
         check_number("SGD", "momentum", self.momentum, below=1.0)
         check_number("SGD", "weight_decay", self.weight_decay)
         check_number("SGD", "dampening", self.dampening, below=1.0)
+        require_flag("SGD", "nesterov", self.nesterov)
         if self.nesterov and (not self.momentum or self.dampening):
             raise GraphirError(
                 "SGD: nesterov needs a momentum above 0 and no dampening, "
