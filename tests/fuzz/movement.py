@@ -251,7 +251,10 @@ def taken(draft: Draft) -> str | None:
     """x[ids], alone, beside slices, or two of them."""
     x = any_value(draft, 1, 3)
     axis = draft.one([i for i in range(x.rank) if x.fixed(i) and x.shape[i] > 0])
-    ids = _index(draft, x.shape[axis]).name
+    index = _index(draft, x.shape[axis])
+    if not draft.is_torch and draft.traced(index) and not draft.traced(x):
+        raise Unfit  # NumPy itself indexes an array of its own, and takes no traced value
+    ids = index.name
     if axis == 0:
         if x.rank > 1 and x.fixed(1) and draft.odds(40):
             shape = draft.entries[-1].shape if ids == draft.entries[-1].name else None
