@@ -39,7 +39,14 @@ _FORMS = """## Forms that are not supported
 - `cumsum` and `cumprod` along an axis whose size is known only when the kernel runs.
 - The spectral and the nuclear norm; `pad` in another mode than "constant".
 - Random numbers without a seed: draw them under `with graphir.random.seed(key):`.
-- Operands of a product must be of one dtype, as in torch.
+- Operands of torch's products must be of one dtype, as in torch; those of NumPy's are promoted.
+"""
+
+_RANDOM = """## Random numbers
+
+Always from a seed, and the same on every backend: `graphir.random.rand(*shape, seed=key)` and
+`graphir.random.randn(*shape, seed=key)`, and, under `with graphir.random.seed(key):`, torch's
+`rand_like`, `randn_like`, `bernoulli` and `F.dropout`.
 """
 
 _TITLES = {
@@ -158,6 +165,14 @@ def page() -> str:
         "`<< >>` on integers, and indexing by ints, slices, `None`, `...` and integer arrays. Item "
         "assignment by the same and by masks; `np.add.at` and `np.subtract.at`."
     )
+    parts.append(
+        "## Attributes\n\n`shape`, `ndim`, `device`; of tensors "
+        + ", ".join(f"`{n}`" for n in sorted(torch_names.PROPERTIES))
+        + "; of arrays "
+        + ", ".join(f"`{n}`" for n in sorted(numpy_names.PROPERTIES))
+        + "."
+    )
+    parts.append(_RANDOM.rstrip())
     parts.append(
         "## Primitives\n\nWhat all of it is made of:\n\n"
         + "\n".join(
