@@ -234,7 +234,8 @@ def _declare_join(kind: str, lanes: int, op: str) -> str:
 
 
 def _declare(dtype: DType, kind: str, lanes: int) -> str:
-    # What one instruction puts together: the halves of 16 bytes, their elements by turns.
+    # Lanes that one instruction joins, without a table: x86's unpack takes them by turns from one
+    # half of each 16 bytes, which are four floats but two doubles.
     first, rest = (2, 1) if dtype is float64 else (1, 2)
     fields = {
         "scalar": C_TYPES[dtype.name],

@@ -111,10 +111,8 @@ def require_call(
         name = getattr(fn, "__name__", type(fn).__name__)
         plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
         signature = inspect.Signature(plain)
-        raise GraphirError(
-            f"{what} calls {name}{signature} with {given}: {failure}",
-            hint=hint,
-        ) from None
+        message = f"{what} calls {name}{signature} with {given}: {failure}"
+        raise GraphirError(message, hint=hint) from None
 
 
 def described(value: Any) -> str:
