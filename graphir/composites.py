@@ -4,7 +4,7 @@ its kin. They take Values and Python numbers and know neither torch nor NumPy.""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, nan
 from typing import Any, TypeAlias
 
 from . import dtypes
@@ -70,6 +70,20 @@ def rsqrt(x: Value) -> Value:
 def sigmoid(x: Value) -> Value:
     """`1 / (1 + exp(-x))`."""
     return unary("sigmoid", x)
+
+
+def logit(x: Value, eps: float | None = None) -> Value:
+    """`log(x / (1 - x))`, of `x` limited to [eps, 1 - eps] where that is given; NaN outside of
+    [0, 1]. Relatively exact also near 1/2, where it is 0."""
+    x = float_value(x)
+    if eps is not None:
+        x = clamp(x, eps, 1 - eps)
+    middle = binary("gt", x, 0.25) & binary("lt", x, 0.75)
+    m, end = where(middle, x, 0.5), where(middle, 0.5, x)
+    near = unary("log1p", (2 * m - 1) / (1 - m))
+    far = unary("log", end) - unary("log1p", -end)
+    outside = binary("lt", x, 0.0) | binary("gt", x, 1.0)
+    return where(middle, near, where(outside, where(outside, x, 1.0) * nan, far))
 
 
 def logical_not(x: Value) -> Value:

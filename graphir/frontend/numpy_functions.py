@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import activations, dtypes, einsum, indexing, layout, matrices, products, rearrange
+from .. import (
+    activations,
+    dtypes,
+    einsum,
+    indexing,
+    layout,
+    matrices,
+    products,
+    rearrange,
+    statistics,
+)
 from .. import composites as c
 from .. import reductions as r
 from ..dtypes import DType
@@ -52,6 +62,17 @@ def average(x: Any, dim: Any = None, weights: Any = None, keepdim: bool = False)
 def sum(x: Any, dim: Any = None, dtype: DType | None = None, keepdim: bool = False) -> Any:
     """np.sum."""
     return c.sum(x, dim, keepdim, dtype)
+
+
+def nansum(x: Any, dim: Any = None, dtype: DType | None = None, keepdim: bool = False) -> Any:
+    """np.nansum."""
+    return statistics.nansum(x, dim, keepdim, dtype)
+
+
+def nanmean(x: Any, dim: Any = None, dtype: DType | None = None, keepdim: bool = False) -> Any:
+    """np.nanmean."""
+    wide = dtype or (None if x.element.is_float else dtypes.float64)
+    return statistics.nanmean(x, dim, keepdim, wide)
 
 
 def prod(x: Any, dim: Any = None, dtype: DType | None = None, keepdim: bool = False) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import activations as a
 from .. import composites as c
-from .. import einsum, layout, matrices, products
+from .. import einsum, layout, matrices, products, statistics
 from .. import rearrange as m
 from .. import reductions as r
 from ..errors import GraphirError, TraceError, UnsupportedError
@@ -29,7 +29,7 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
     "elementwise": {
         **from_operations(lambda op: op.numpy),
         "power": f.pow, "pow": f.pow, "float_power": c.float_power, "square": c.square,
-        "sign": f.sign,
+        "sign": f.sign, "fmax": statistics.fmax, "fmin": statistics.fmin,
         "reciprocal": c.reciprocal, "positive": lambda x: x, "floor_divide": a.floor_divide,
         "remainder": a.remainder, "mod": a.remainder, "floor": a.floor, "ceil": a.ceil,
         "trunc": a.trunc, "fix": a.trunc, "rint": a.round, "round": f.round, "around": f.round,
@@ -46,6 +46,8 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "argmax": r.argmax, "argmin": r.argmin, "any": c.any, "all": c.all,
         "count_nonzero": r.count_nonzero, "cumsum": f.cumsum, "cumprod": f.cumprod, "norm": f.norm,
         "vector_norm": f.vector_norm, "matrix_norm": f.matrix_norm,
+        "nansum": f.nansum, "nanmean": f.nanmean, "cov": statistics.numpy_cov,
+        "corrcoef": statistics.numpy_corrcoef,
     },
     "products": {
         "matmul": products.matmul, "dot": products.tensor_dot, "vdot": f.vdot,

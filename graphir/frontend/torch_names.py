@@ -23,6 +23,7 @@ from .. import (
     random,
     scatter,
     selection,
+    statistics,
 )
 from .. import composites as c
 from .. import rearrange as m
@@ -75,6 +76,8 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "frac": a.frac, "square": c.square, "sign": a.sign, "sgn": a.sign,
         "reciprocal": c.reciprocal, "rsqrt": c.rsqrt,
         "positive": _identity, "sigmoid": c.sigmoid, "special_expit": c.sigmoid,
+        "logit": c.logit, "special_logit": c.logit, "fmax": statistics.fmax,
+        "fmin": statistics.fmin,
         "softplus": c.softplus, "logsigmoid": c.logsigmoid, "log_sigmoid": c.logsigmoid,
         "silu": c.silu, "leaky_relu": a.leaky_relu, "prelu": a.prelu, "elu": a.elu, "selu": a.selu,
         "celu": a.celu, "gelu": a.gelu, "hardtanh": a.hardtanh, "relu6": a.relu6,
@@ -104,6 +107,8 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "normalize": r.normalize, "cumsum": r.cumsum, "cumprod": r.cumprod,
         "softmax": c.softmax, "log_softmax": c.log_softmax, "softmin": layers.softmin,
         "special_softmax": c.softmax, "special_log_softmax": c.log_softmax,
+        "nansum": f.over_axes(statistics.nansum), "nanmean": f.over_axes(statistics.nanmean),
+        "cov": statistics.cov, "corrcoef": statistics.corrcoef,
         "logsumexp": c.logsumexp,
         "special_logsumexp": c.logsumexp,
     },
@@ -152,6 +157,7 @@ SECTIONS: Mapping[str, Mapping[str, Implementation]] = {
         "randn_like": f.drawn_like(random.randn_like, "randn_like"),
         "bernoulli": random.bernoulli, "dropout": random.dropout,
         "detach": c.stop_gradient, "clone": _identity, "numel": layout.element_count,
+        "is_floating_point": lambda x: x.element.is_float,
     },
     "layers and losses": {
         "layer_norm": layers.layer_norm, "rms_norm": layers.rms_norm,
@@ -217,7 +223,7 @@ _METHODS: Mapping[str, Implementation] = {
 _ONLY_NEW = frozenset((
     "maximum", "minimum", "rsub", "positive", "softplus", "logsigmoid", "log_sigmoid", "silu",
     "prelu", "gelu", "relu6", "hardsigmoid", "hardswish", "softsign", "tanhshrink", "mish",
-    "logaddexp", "where", "isnan", "isinf", "isfinite",
+    "logaddexp", "fmax", "fmin", "where", "isnan", "isinf", "isfinite",
 ))  # fmt: skip
 # `x.add_(y)` and its kin, beside those of w.CONVERTING.
 _IN_PLACE = (

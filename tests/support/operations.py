@@ -56,6 +56,10 @@ def _one(name: str, *domain: float, **options: Any) -> Operation:
     return Operation(name, fn, **options)
 
 
+def _holed(x: torch.Tensor) -> torch.Tensor:
+    return torch.where(x > 0.5, torch.nan, x)
+
+
 PAIR = ((3, 4), (3, 4))
 Op = Operation
 
@@ -133,6 +137,10 @@ ELEMENTWISE = [
     Op("addcmul", lambda x, y, z: torch.addcmul(x, y, z, value=0.5), (*PAIR, (4,))),
     Op("addcdiv", lambda x, y, z: torch.addcdiv(x, y, z, value=2), (*PAIR, (4,)), (0.3, 2.0)),
     Op("nan_to_num", torch.nan_to_num),
+    _one("logit", 0.02, 0.98),
+    Op("logit within limits", lambda x: torch.logit(x, eps=0.1), domain=(-0.3, 1.3)),
+    Op("fmax, fmin", lambda x, y: torch.fmax(x, y) * torch.fmin(y, x * x), PAIR),
+    Op("fmax of missing values", lambda x, y: torch.fmax(_holed(x), y) - y.fmin(_holed(x)), PAIR),
     Op("rsub", lambda x, y: torch.rsub(x, y, alpha=3), PAIR),
     Op("alpha", lambda x, y: torch.add(x, y, alpha=2) * torch.sub(x, y, alpha=3), PAIR),
     Op(
@@ -163,6 +171,10 @@ ELEMENTWISE = [
 ]
 
 REDUCTIONS = [
+    Op("nansum", lambda x: (_holed(x).nansum(), torch.nansum(_holed(x), 1, keepdim=True))),
+    Op("nanmean", lambda x: (_holed(x).nanmean(), torch.nanmean(_holed(x), (0, 1)))),
+    Op("cov", lambda x: (torch.cov(x), torch.cov(x[0]), torch.cov(x, correction=0))),
+    Op("corrcoef", lambda x: (torch.corrcoef(x), x[0].corrcoef()), ((3, 5),)),
     Op("sum", lambda x: (x.sum(), x.sum(0), torch.sum(x, (0, 1), keepdim=True), x.sum(-1))),
     Op("mean", lambda x: (x.mean(), x.mean(1, keepdim=True), x.mean((0, 1)))),
     Op("prod", lambda x: (x.prod(), x.prod(0), torch.prod(x, 1, keepdim=True))),

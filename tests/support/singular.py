@@ -118,6 +118,7 @@ def _of_one() -> list[Point]:
         "atan": (torch.atan, [-inf, inf, 0.0]),
         "tanh": (torch.tanh, [-inf, inf, 0.0]),
         "sinh": (torch.sinh, [-inf, inf, 0.0]),
+        "logit": (torch.logit, [-0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, inf]),
         "cosh": (torch.cosh, [-inf, inf, 0.0]),
         "erf": (torch.erf, [-inf, inf, 0.0]),
         "sigmoid": (torch.sigmoid, [-inf, inf, 0.0]),
