@@ -304,12 +304,18 @@ def clamp_max(x: Value, max: Any) -> Value:
 
 def deg2rad(x: Value) -> Value:
     """Degrees as radians."""
-    return float_value(x) * (math.pi / 180)
+    return _scaled(float_value(x), math.pi / 180)
 
 
 def rad2deg(x: Value) -> Value:
     """Radians as degrees."""
-    return float_value(x) * (180 / math.pi)
+    return _scaled(float_value(x), 180 / math.pi)
+
+
+def _scaled(x: Value, factor: float) -> Value:
+    """`x * factor`, rounded once: the half types hold no such factor well."""
+    wide = cast(x, dtypes.float32) if x.element.itemsize == 2 else x
+    return cast(wide * factor, x.element)
 
 
 def threshold(x: Value, threshold: float, value: float) -> Value:
