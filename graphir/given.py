@@ -67,14 +67,18 @@ def require_whole(what: str, name: str, value: Any, least: int, example: int = 1
     )
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a real number, and no truth value."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
 def require_size(what: str, name: str, value: Any) -> float:
     """`value` as a finite number of at least 0.
 
     Raises:
         GraphirError: for anything else.
     """
-    number = isinstance(value, (int, float, np.integer, np.floating)) and value is not True
-    if number and 0 <= value < math.inf:
+    if is_number(value) and 0 <= value < math.inf:
         return float(value)
     raise GraphirError(
         f"{what}: {name} must be a finite number of at least 0, got {described(value)}",

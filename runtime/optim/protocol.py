@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from graphir.errors import GraphirError
-from graphir.given import described, require_call
+from graphir.given import described, is_number, require_call
 from graphir.value import Value
 
 Schedule: TypeAlias = Callable[[int, int], float]
@@ -80,8 +80,7 @@ def check_number(
     Raises:
         GraphirError: naming the argument `name` of `what`.
     """
-    number = isinstance(value, (int, float, np.integer, np.floating)) and value is not True
-    if number and 0 <= value < below and not (above_zero and value == 0):
+    if is_number(value) and 0 <= value < below and not (above_zero and value == 0):
         return
     least = "above 0" if above_zero else "of at least 0"
     bounds = f"a finite number {least}" if below == math.inf else f"in [0, {below:g})"

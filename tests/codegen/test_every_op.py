@@ -19,6 +19,7 @@ from op_meanings import NO_DERIVATIVE, meaning
 import graphir
 from graphir import dtypes
 from graphir.opdef import OPS, Kind
+from tests.support.derivatives import gradients
 
 BACKENDS = ["reference", "c", "interpret"]
 RULES = ["value", "gradient", "second gradient"]
@@ -113,15 +114,8 @@ def torchs(case: Case, args: Sequence[torch.Tensor]) -> list[Any]:
     results: list[Any] = [value.detach()]
     if len(rules(case)) > 1:
         first = gradients(scored([value], 0.7), wrt)
-        results += [[g.detach() for g in first], gradients(scored(first, 0.3), wrt)]
+        results += [[g.detach() for g in first], list(gradients(scored(first, 0.3), wrt))]
     return results
-
-
-def gradients(total: torch.Tensor, wrt: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    if not total.requires_grad:
-        return [torch.zeros_like(x) for x in wrt]
-    found = torch.autograd.grad(total, wrt, create_graph=True, allow_unused=True)
-    return [torch.zeros_like(x) if g is None else g for x, g in zip(wrt, found, strict=True)]
 
 
 def together(cases: Sequence[Case], backend: str) -> Fn:

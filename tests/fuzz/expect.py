@@ -95,19 +95,10 @@ def _evaluate(
             else:
                 made = OPS[node.op].evaluate(sizes, typed, *operands)
                 value = np.asarray(made, typed.dtype.numpy)
-            if _is_constant(node) and node.dtype.is_float:
-                # A constant is what its type makes of it, and nothing else: no error to guess.
-                values[node] = value.astype(node.dtype.numpy).astype(np.float64)
-                continue
             if rng is not None and node.dtype.is_float:
                 value = _held(node, _moved(node, typed, value, operands, sizes, rng))
             values[node] = value
     return [values[node] for node in graph.outputs]
-
-
-def _is_constant(node: Node) -> bool:
-    """Whether it is a number of the user's in some type."""
-    return node.op == "constant" or (node.op == "cast" and _is_constant(node.inputs[0]))
 
 
 def _moved(

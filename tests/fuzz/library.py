@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.fuzz.expect import Expected
 from tests.fuzz.program import Program, as_numpy
+from tests.support.derivatives import gradients
 
 # Where torch's result is not graphir's: with how many other last places it is computed, and how
 # many times as far it may lie as those carry it.
@@ -43,22 +44,15 @@ def torchs(program: Program, args: Sequence[torch.Tensor]) -> list[Any]:
     results: list[Any] = [tuple(v.detach() for v in values)]
     try:
         if program.order > 0:
-            first = _gradients(scored(values, 0.7), wrt)
+            first = gradients(scored(values, 0.7), wrt)
             results.append(tuple(g.detach() for g in first))
         if program.order > 1:
-            results.append(tuple(g.detach() for g in _gradients(scored(first, 0.3), wrt)))
+            results.append(tuple(g.detach() for g in gradients(scored(first, 0.3), wrt)))
     except RuntimeError as error:
         # torch has no derivative of some functions that have one: it is 0, as graphir says.
         if "is not implemented" not in str(error):
             raise
     return results
-
-
-def _gradients(total: torch.Tensor, wrt: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    if not total.requires_grad:
-        return tuple(torch.zeros_like(x) for x in wrt)
-    found = torch.autograd.grad(total, wrt, create_graph=True, allow_unused=True)
-    return tuple(torch.zeros_like(x) if g is None else g for x, g in zip(wrt, found, strict=True))
 
 
 def as_torch_rounds(

@@ -11,6 +11,7 @@ import torch
 from operations import Operation
 
 import graphir
+from tests.support.derivatives import gradients
 
 
 def _weighted(results: Any, step: int = 0) -> Any:
@@ -69,19 +70,12 @@ def torchs(operations: Sequence[Operation], args: Sequence[torch.Tensor]) -> Any
         y = operation.fn(*xs)
         out: list[Any] = [optree.tree_map(lambda t: t.detach(), y)]
         if operation.order > 0:
-            first = _gradients(_weighted(y), xs)
+            first = gradients(_weighted(y), xs)
             out.append(tuple(g.detach() for g in first))
         if operation.order > 1:
-            out.append(_gradients(_weighted(first, 1), xs))
+            out.append(gradients(_weighted(first, 1), xs))
         results.append(out)
     return results
-
-
-def _gradients(total: torch.Tensor, xs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    if not total.requires_grad:
-        return tuple(torch.zeros_like(x) for x in xs)
-    found = torch.autograd.grad(total, xs, create_graph=True, allow_unused=True)
-    return tuple(torch.zeros_like(x) if g is None else g for x, g in zip(xs, found, strict=True))
 
 
 def assert_alike(found: Any, wanted: Any, loose: float) -> None:
