@@ -87,13 +87,12 @@ def _replace(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
     return None
 
 
-# What takes bfloat16 as it stands: it moves or chooses elements.
+# What takes the half types as they stand: it moves or chooses elements.
 _MOVES = frozenset({"where", "take", "copy", "stop_gradient", "custom_vjp"})
 
 
 def _widened(new: Graph, node: Node, operands: tuple[Node, ...]) -> Node | None:
-    """What computes with bfloat16, or joins many of float16, does so in float32 and rounds its
-    result once."""
+    """What computes with float16 or bfloat16 does so in float32 and rounds its result once."""
     narrow = widened_type(node)
     if narrow is None:
         return None

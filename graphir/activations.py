@@ -8,6 +8,7 @@ from typing import Any
 from . import dtypes
 from .composites import clamp, elementwise, numbered, unsupported_option, where
 from .errors import DTypeError
+from .precision import rounded_once
 from .value import Value, binary, cast, float_value, lift_all, result_dtype, unary
 
 # torch's constants of selu.
@@ -29,16 +30,19 @@ def prelu(x: Value, weight: Any) -> Value:
     return where(x > 0, x, w * x)
 
 
+@rounded_once
 def elu(x: Value, alpha: float = 1.0) -> Value:
     """`x` above 0, `alpha * (exp(x) - 1)` elsewhere."""
     return _elu(x, alpha, 1.0)
 
 
+@rounded_once
 def celu(x: Value, alpha: float = 1.0) -> Value:
     """`x` above 0, `alpha * (exp(x / alpha) - 1)` elsewhere."""
     return _elu(x, alpha, 1.0 / alpha)
 
 
+@rounded_once
 def selu(x: Value) -> Value:
     """elu scaled so that a layer keeps mean 0 and variance 1."""
     return _elu(x, _SELU[1], 1.0) * _SELU[0]
@@ -53,6 +57,7 @@ def _elu(x: Value, alpha: float, scale: float) -> Value:
     return where(above, x, where(binary("eq", x, 0.0), flat, below))
 
 
+@rounded_once
 def gelu(x: Value, approximate: str = "none") -> Value:
     """`x` times the normal distribution's cumulative probability at x, exact or by tanh.
 
@@ -83,26 +88,31 @@ def relu6(x: Value) -> Value:
     return hardtanh(x, 0.0, 6.0)
 
 
+@rounded_once
 def hardsigmoid(x: Value) -> Value:
     """`x / 6 + 1/2` limited to [0, 1]."""
     return relu6(x + 3.0) / 6.0
 
 
+@rounded_once
 def hardswish(x: Value) -> Value:
     """`x * hardsigmoid(x)`, with torch's derivatives at -3 and 3."""
     return where(x <= -3.0, 0.0, where(x < 3.0, x * ((x + 3.0) / 6.0), x))
 
 
+@rounded_once
 def softsign(x: Value) -> Value:
     """`x / (1 + abs(x))`."""
     return x / (1.0 + abs(x))
 
 
+@rounded_once
 def tanhshrink(x: Value) -> Value:
     """`x - tanh(x)`."""
     return x - unary("tanh", x)
 
 
+@rounded_once
 def mish(x: Value) -> Value:
     """`x * tanh(softplus(x))`."""
     return x * unary("tanh", unary("softplus", x))
@@ -126,6 +136,7 @@ def log1p(x: Value) -> Value:
     return unary("log1p", x)
 
 
+@rounded_once
 def lerp(input: Any, end: Any, weight: Any) -> Value:
     """`input + weight * (end - input)`, exact at both ends."""
     a, b, w = lift_all(input, end, weight)
@@ -135,6 +146,7 @@ def lerp(input: Any, end: Any, weight: Any) -> Value:
     return where(abs(w) < 0.5, near, far)
 
 
+@rounded_once
 def addcmul(input: Any, tensor1: Any, tensor2: Any, value: float = 1) -> Value:
     """`input + value * tensor1 * tensor2`; of integers with `value` cut to one, as in torch."""
     product = binary("mul", tensor1, tensor2)
@@ -144,12 +156,14 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, value: float = 1) -> Value:
     return binary("add", x, product if value == 1 else product * value)
 
 
+@rounded_once
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, value: float = 1) -> Value:
     """`input + value * tensor1 / tensor2`."""
     ratio = binary("div", tensor1, tensor2)
     return binary("add", input, ratio if value == 1 else ratio * value)
 
 
+@rounded_once
 def xlogy(input: Any, other: Any) -> Value:
     """`input * log(other)`, and 0 where `input` is 0, unless `other` is NaN."""
     x, y = (float_value(v) for v in lift_all(input, other))
@@ -302,20 +316,16 @@ def clamp_max(x: Value, max: Any) -> Value:
     return clamp(x, max=max)
 
 
+@rounded_once
 def deg2rad(x: Value) -> Value:
     """Degrees as radians."""
-    return _scaled(float_value(x), math.pi / 180)
+    return float_value(x) * (math.pi / 180)
 
 
+@rounded_once
 def rad2deg(x: Value) -> Value:
     """Radians as degrees."""
-    return _scaled(float_value(x), 180 / math.pi)
-
-
-def _scaled(x: Value, factor: float) -> Value:
-    """`x * factor`, rounded once: the half types hold no such factor well."""
-    wide = cast(x, dtypes.float32) if x.element.itemsize == 2 else x
-    return cast(wide * factor, x.element)
+    return float_value(x) * (180 / math.pi)
 
 
 def threshold(x: Value, threshold: float, value: float) -> Value:

@@ -10,6 +10,7 @@ from .dtypes import uint8
 from .errors import ShapeError
 from .layout import reshape
 from .losses import reduced
+from .precision import rounded_once
 from .selection import promise_range, require_integers, select
 from .sizes import Shape, format_shape
 from .symbolic import require_equal
@@ -19,6 +20,7 @@ from .value import Value, binary, lift_all, reduce
 DEFAULT_IGNORED = -100
 
 
+@rounded_once
 def cross_entropy(
     logits: Value,
     target: Value,
@@ -59,6 +61,7 @@ def cross_entropy(
     return reduced("cross_entropy", -reduce("sum", terms, axis), reduction)
 
 
+@rounded_once
 def nll_loss(
     logp: Value,
     target: Value,

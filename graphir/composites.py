@@ -12,6 +12,7 @@ from .dtypes import DType
 from .errors import DTypeError, UnsupportedError
 from .layout import reshape
 from .ops.elementwise import zeros_like
+from .precision import rounded_once
 from .products import linear, matmul
 from .sizes import Dim, numel
 from .value import (
@@ -62,6 +63,7 @@ def float_power(input: Any, exponent: Any) -> Value:
     return binary("pow", x, p)
 
 
+@rounded_once
 def rsqrt(x: Value) -> Value:
     """`1 / sqrt(x)`."""
     return reciprocal(unary("sqrt", x))
@@ -72,6 +74,7 @@ def sigmoid(x: Value) -> Value:
     return unary("sigmoid", x)
 
 
+@rounded_once
 def logit(x: Value, eps: float | None = None) -> Value:
     """`log(x / (1 - x))`, of `x` limited to [eps, 1 - eps] where that is given; NaN outside of
     [0, 1]. Relatively exact also near 1/2, where it is 0."""
@@ -144,6 +147,7 @@ def _beyond(op: str, x: Value, limit: Any) -> Value:
     return outside
 
 
+@rounded_once
 def softplus(x: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
     """`log(1 + exp(beta * x)) / beta`, exact for every x; `threshold` other than 20 is obeyed."""
     scaled = x if beta == 1 else x * beta
@@ -151,16 +155,19 @@ def softplus(x: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
     return y if threshold == 20 else where(scaled > threshold, x, y)
 
 
+@rounded_once
 def logsigmoid(x: Value) -> Value:
     """`log(sigmoid(x))` without overflow."""
     return -unary("softplus", -x)
 
 
+@rounded_once
 def silu(x: Value) -> Value:
     """`x * sigmoid(x)`."""
     return x * unary("sigmoid", x)
 
 
+@rounded_once
 def logaddexp(input: Any, other: Any) -> Value:
     """`log(exp(input) + exp(other))` without overflow."""
     x, y = lift_all(input, other)
@@ -235,9 +242,15 @@ def mean(x: Value, dim: Axes = None, keepdim: bool = False, dtype: DType | None 
             f"mean: a floating-point value is expected, got {x.element}",
             hint="convert it first, e.g. x.float().mean()",
         )
+    return _mean(x, dim, keepdim)
+
+
+@rounded_once
+def _mean(x: Value, dim: Axes, keepdim: bool) -> Value:
     return reduce("sum", x, dim, keepdim) / count(x, dim)
 
 
+@rounded_once
 def norm(x: Value, dim: Axes = None, keepdim: bool = False) -> Value:
     """The Euclidean norm over `dim`; its derivative at 0 is 0, as in torch."""
     total = reduce("sum", square(float_value(x)), dim, keepdim)
@@ -245,6 +258,7 @@ def norm(x: Value, dim: Axes = None, keepdim: bool = False) -> Value:
     return where(zero, 0.0, unary("sqrt", where(zero, 1.0, total)))
 
 
+@rounded_once
 def logsumexp(x: Value, dim: Axes, keepdim: bool = False) -> Value:
     """`log(sum(exp(x)))` over `dim` without overflow; -inf where every element is."""
     x = float_value(x)
@@ -256,23 +270,36 @@ def logsumexp(x: Value, dim: Axes, keepdim: bool = False) -> Value:
     )
 
 
-def _shifted(name: str, x: Value, dim: int | None, dtype: DType | None) -> Value:
+def _logits(name: str, x: Value, dim: int | None, dtype: DType | None) -> tuple[Value, int]:
     if dim is None:
         raise unsupported_option(name, "leaving out dim", f"say which axis: {name}(x, dim=-1)")
-    x = cast(x, dtype) if dtype else float_value(x)
+    return cast(x, dtype) if dtype else float_value(x), dim
+
+
+def _shifted(x: Value, dim: int) -> Value:
     # The shift cancels in the result, so nothing flows through it at any order.
     return x - stop_gradient(reduce("amax", x, dim, keepdim=True))
 
 
 def softmax(x: Value, dim: int | None = None, dtype: DType | None = None) -> Value:
     """`exp(x) / sum(exp(x))` along `dim`, without overflow."""
-    e = unary("exp", _shifted("softmax", x, dim, dtype))
+    return _softmax(*_logits("softmax", x, dim, dtype))
+
+
+@rounded_once
+def _softmax(x: Value, dim: int) -> Value:
+    e = unary("exp", _shifted(x, dim))
     return e / reduce("sum", e, dim, keepdim=True)
 
 
 def log_softmax(x: Value, dim: int | None = None, dtype: DType | None = None) -> Value:
     """`log(softmax(x))` along `dim`, without overflow."""
-    shifted = _shifted("log_softmax", x, dim, dtype)
+    return _log_softmax(*_logits("log_softmax", x, dim, dtype))
+
+
+@rounded_once
+def _log_softmax(x: Value, dim: int) -> Value:
+    shifted = _shifted(x, dim)
     return shifted - unary("log", reduce("sum", unary("exp", shifted), dim, keepdim=True))
 
 

@@ -76,8 +76,8 @@ def evaluate_nodes(
 
 
 def compute(node: Node, sizes: Mapping[str, int], operands: Sequence[Array]) -> Array:
-    """The value of `node`. What is bfloat16 is computed in float32 and rounded once, as in torch:
-    so are sums and products over many elements, of float16 too."""
+    """The value of `node`. What is float16 or bfloat16 is computed in float32 and rounded once, as
+    in torch."""
     narrow = widened_type(node) if node.op != "constant" else None
     if narrow is None:
         return np.asarray(OPS[node.op].evaluate(sizes, node, *operands), node.dtype.numpy)

@@ -10,6 +10,7 @@ from .dtypes import limits
 from .errors import ShapeError
 from .indexing import rows
 from .layout import unsqueeze
+from .precision import rounded_once
 from .reductions import vector_norm
 from .selection import require_integers
 from .sizes import format_shape
@@ -30,6 +31,7 @@ def _last_axes(name: str, x: Value, normalized_shape: Any) -> tuple[int, ...]:
     return tuple(range(x.ndim - len(wanted), x.ndim))
 
 
+@rounded_once
 def layer_norm(
     x: Value, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Value:
@@ -45,6 +47,7 @@ def layer_norm(
     return y if bias is None else y + bias
 
 
+@rounded_once
 def rms_norm(
     x: Value, normalized_shape: Any, weight: Any = None, eps: float | None = None
 ) -> Value:
@@ -86,6 +89,7 @@ def embedding(
     return where(unsqueeze(binary("eq", ids, at), ids.ndim), stop_gradient(out), out)
 
 
+@rounded_once
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Value:
     """The cosine of the angle between vectors along `dim`, whose norms count as `eps` at least."""
     x, y = lift_all(x1, x2)
@@ -97,6 +101,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Valu
     return reduce("sum", unit(x) * unit(y), dim)
 
 
+@rounded_once
 def pairwise_distance(
     x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Value:

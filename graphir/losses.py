@@ -12,6 +12,7 @@ from .composites import sum as total
 from .dtypes import limits
 from .errors import ShapeError
 from .layout import reshape
+from .precision import rounded_once
 from .sizes import format_shape
 from .symbolic import NeedsNumber, broadcast_shapes, require_equal
 from .value import Value, float_value, lift_all, reduce, unary
@@ -63,6 +64,7 @@ def _remedy(x: Value, y: Value) -> str:
     return "bring both to one shape"
 
 
+@rounded_once
 def mse_loss(prediction: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Value:
     """The squared error; `weight` multiplies each element's, and a mean is over its sum.
 
@@ -78,6 +80,7 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean", weight: Any 
     return reduced("mse_loss", loss, reduction)
 
 
+@rounded_once
 def l1_loss(prediction: Any, target: Any, reduction: str = "mean") -> Value:
     """The absolute error.
 
@@ -94,6 +97,7 @@ def _huber(x: Value, y: Value, delta: float) -> Value:
     return where(size < delta, 0.5 * square(error), delta * (size - 0.5 * delta))
 
 
+@rounded_once
 def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Value:
     """Half the squared error up to `delta`, linear beyond.
 
@@ -104,6 +108,7 @@ def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: flo
     return reduced("huber_loss", _huber(x, y, delta), reduction)
 
 
+@rounded_once
 def smooth_l1_loss(
     prediction: Any, target: Any, reduction: str = "mean", beta: float = 1.0
 ) -> Value:
@@ -113,6 +118,7 @@ def smooth_l1_loss(
     return reduced("smooth_l1_loss", loss, reduction)
 
 
+@rounded_once
 def binary_cross_entropy_with_logits(
     logits: Any,
     target: Any,
@@ -163,6 +169,7 @@ def binary_cross_entropy(
     return reduced("binary_cross_entropy", loss, reduction)
 
 
+@rounded_once
 def kl_div(
     prediction: Any, target: Any, reduction: str = "mean", log_target: bool = False
 ) -> Value:
@@ -179,6 +186,7 @@ def kl_div(
     return reduced("kl_div", loss, reduction)
 
 
+@rounded_once
 def poisson_nll_loss(
     prediction: Any,
     target: Any,
@@ -202,6 +210,7 @@ def poisson_nll_loss(
     return reduced("poisson_nll_loss", loss, reduction)
 
 
+@rounded_once
 def gaussian_nll_loss(
     prediction: Any,
     target: Any,

@@ -110,13 +110,11 @@ class Registry(dict[str, OpDef]):
 
 OPS = Registry()
 
-_JOINING = frozenset({"sum", "prod", "contract", "scatter_add"})
-
 
 def widened_type(node: Node) -> DType | None:
-    """The type of 16 bits in place of which `node` computes in float32, to round its result once:
-    bfloat16 everywhere, float16 where many numbers are joined; None where there is neither."""
+    """The type of 16 bits in place of which `node` computes in float32, to round its result once;
+    None where there is none, and for float16 that is only converted."""
     types = (node.dtype, *(x.dtype for x in node.inputs))
-    if bfloat16 in types:
-        return bfloat16
-    return float16 if float16 in types and node.op in _JOINING else None
+    if node.op == "cast" and bfloat16 not in types:
+        return None
+    return next((half for half in (bfloat16, float16) if half in types), None)

@@ -11,6 +11,7 @@ from .composites import Axes, count, mean, norm, stop_gradient, unsupported_opti
 from .dtypes import DType
 from .errors import DTypeError, ShapeError, UnsupportedError
 from .layout import axis_of, flatten, move_axis, reshape, unsqueeze
+from .precision import rounded_once
 from .selection import iota, one_hot_mask
 from .sizes import Dim, Size
 from .symbolic import SymbolicSize
@@ -138,6 +139,7 @@ def count_nonzero(x: Value, dim: Axes = None, keepdim: bool = False) -> Value:
 # -- spread ------------------------------------------------------------------------------------
 
 
+@rounded_once
 def var(x: Value, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> Value:
     """The mean squared distance from the mean, over count - correction (or 0 if that is less).
 
@@ -158,6 +160,7 @@ def var(x: Value, dim: Axes = None, correction: float = 1, keepdim: bool = False
     return reduce("sum", centred * centred, dim, keepdim) / (number - correction)
 
 
+@rounded_once
 def std(x: Value, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> Value:
     """The square root of `var`; its derivative at 0 is 0, as in torch."""
     spread = var(x, dim, correction, keepdim)
@@ -178,6 +181,7 @@ def std_mean(x: Value, dim: Axes = None, correction: float = 1, keepdim: bool = 
 # -- norms -------------------------------------------------------------------------------------
 
 
+@rounded_once
 def vector_norm(x: Value, ord: float = 2, dim: Axes = None, keepdim: bool = False) -> Value:
     """The p-norm over `dim` as of one vector, for any p; its derivative at 0 is 0, as in torch."""
     x = float_value(x)
@@ -204,6 +208,7 @@ def _power(x: Value, exponent: float, at_zero: float) -> Value:
     return where(zero, at_zero, binary("pow", where(zero, 1.0, x), exponent))
 
 
+@rounded_once
 def matrix_norm(
     x: Value, ord: float | str = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False
 ) -> Value:
@@ -262,6 +267,7 @@ def torch_norm(
     return vector_norm(x, 2 if p in ("fro", None) else float(p or 0), dim, keepdim)
 
 
+@rounded_once
 def normalize(x: Value, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Value:
     """`x` over its p-norm along `dim`, which counts as `eps` at least."""
     size = vector_norm(x, p, dim, keepdim=True)

@@ -15,6 +15,7 @@ from .dtypes import DType
 from .errors import ShapeError
 from .layout import concatenate, reshape
 from .matrices import diagonal
+from .precision import rounded_once
 from .products import matmul, outer
 from .value import Value, binary, cast, float_value, lift_all, reduce, unary
 
@@ -52,10 +53,16 @@ def nanmean(x: Value, dim: Axes = None, keepdim: bool = False, dtype: DType | No
     if not x.element.is_float:
         return mean(x, dim, keepdim, dtype)
     x = cast(x, dtype) if dtype else x
+    return _nanmean(x, dim, keepdim)
+
+
+@rounded_once
+def _nanmean(x: Value, dim: Axes, keepdim: bool) -> Value:
     there = cast(binary("eq", x, x), x.element)
     return nansum(x, dim, keepdim) / reduce("sum", there, dim, keepdim)
 
 
+@rounded_once
 def cov(x: Value, *, correction: float = 1, fweights: Any = None, aweights: Any = None) -> Value:
     """How variables, the rows of `x`, vary together: products of distances from the means, summed
     over the columns and divided by their number less `correction` (or 0 if that is less).
@@ -79,6 +86,7 @@ def cov(x: Value, *, correction: float = 1, fweights: Any = None, aweights: Any 
     return found if x.ndim == 2 else reshape(found, ())
 
 
+@rounded_once
 def corrcoef(x: Value) -> Value:
     """The correlation of variables, the rows of `x`: `cov` over both standard deviations.
 

@@ -10,6 +10,7 @@ from . import dtypes
 from .dtypes import DType, dtype_of, promote, promote_weak
 from .errors import DTypeError, ShapeError, TraceError
 from .graph import Graph, Node
+from .halves import computed_in
 from .sizes import Dim, Shape
 from .symbolic import NeedsNumber, SymbolicSize, broadcast_shapes
 
@@ -310,8 +311,9 @@ def binary(op: str, a: Any, b: Any) -> Value:
     if op.startswith("logical_"):
         dtype = dtypes.bool_
     weak = x.weak and y.weak
-    x, y = broadcast_together(op, cast(x, dtype), cast(y, dtype))
-    return x.apply(op, y, weak=weak)
+    wide = computed_in(op, x, y, dtype)
+    x, y = broadcast_together(op, cast(x, wide), cast(y, wide))
+    return x.apply(op, y, weak=weak) if wide is dtype else cast(x.apply(op, y), dtype)
 
 
 def broadcast_to(x: Value, shape: Shape) -> Value:

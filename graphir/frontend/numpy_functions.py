@@ -22,6 +22,7 @@ from ..errors import UnsupportedError
 from ..in_place import stretched
 from ..integers import power
 from ..ops.elementwise import full_like
+from ..precision import rounded_once
 from ..scatter import scattered
 from ..selection import gather
 from ..value import (
@@ -51,7 +52,11 @@ def average(x: Any, dim: Any = None, weights: Any = None, keepdim: bool = False)
     """np.average."""
     if weights is None:
         return mean(x, dim, None, keepdim)
-    x, w = lift_all(x, weights)
+    return _weighted(*lift_all(x, weights), dim, keepdim)
+
+
+@rounded_once
+def _weighted(x: Value, w: Value, dim: Any, keepdim: bool) -> Value:
     if w.ndim == 1 and x.ndim > 1 and isinstance(dim, int):
         w = layout.reshape(w, (w.sizes[0], *(1,) * (x.ndim - 1 - dim % x.ndim)))
     wide = w if w.sizes == x.sizes else layout.broadcast_to(w, x.sizes)

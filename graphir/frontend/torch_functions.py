@@ -22,6 +22,7 @@ from ..dtypes import DType
 from ..errors import DTypeError, UnsupportedError
 from ..integers import power
 from ..ops.elementwise import full_like
+from ..precision import rounded_once
 from ..sizes import Shape
 from ..symbolic import unwrap_size
 from ..value import Value, binary, cast, lift_all, reduce
@@ -31,7 +32,7 @@ from .names import Implementation, as_sizes
 def add(input: Any, other: Any, alpha: Any = 1) -> Any:
     """`input + alpha * other`."""
     _whole("alpha", alpha, input, other)
-    return binary("add", input, other if alpha == 1 else other * alpha)
+    return binary("add", input, other) if alpha == 1 else _with_multiple("add", input, other, alpha)
 
 
 def _whole(what: str, number: Any, *values: Any) -> None:
@@ -48,7 +49,12 @@ def _whole(what: str, number: Any, *values: Any) -> None:
 def sub(input: Any, other: Any, alpha: Any = 1) -> Any:
     """`input - alpha * other`."""
     _whole("alpha", alpha, input, other)
-    return binary("sub", input, other if alpha == 1 else other * alpha)
+    return binary("sub", input, other) if alpha == 1 else _with_multiple("sub", input, other, alpha)
+
+
+@rounded_once
+def _with_multiple(op: str, input: Any, other: Any, alpha: Any) -> Value:
+    return binary(op, input, other * alpha)
 
 
 def rsub(input: Any, other: Any, alpha: Any = 1) -> Any:

@@ -203,6 +203,8 @@ def average(draft: Draft) -> str | None:
 LINES: Mapping[str, Line] = {
     "sum": plain("sum", "sum"),
     "mean": plain("mean", "mean"),
+    "nansum": plain("nansum", "nansum"),
+    "nanmean": plain("nanmean", "nanmean"),
     "sum of whole": plain("sum", "sum", kinds="i"),
     "sum of bools": plain("sum", "sum", kinds="b"),
     "prod": prod,
