@@ -8,34 +8,30 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
-
-import optree
+from typing import Any, ParamSpec
 
 from . import dtypes
 from .dtypes import DType
 from .value import Value, cast, result_dtype
 
 P = ParamSpec("P")
-R = TypeVar("R")
 
 
-def rounded_once(composite: Callable[P, R]) -> Callable[P, R]:
+def rounded_once(composite: Callable[P, Value]) -> Callable[P, Value]:
     """`composite` with operands of float16 or bfloat16 as float32, and its result in their type.
 
     Operands that promote to another type, or are none of these, it sees as they are.
     """
 
     @functools.wraps(composite)
-    def wide(*args: P.args, **kwargs: P.kwargs) -> R:
+    def wide(*args: P.args, **kwargs: P.kwargs) -> Value:
         narrow = _half_type([*args, *kwargs.values()])
         if narrow is None:
             return composite(*args, **kwargs)
         widened = {name: _widened(x) for name, x in kwargs.items()}
-        made: Any = composite(*map(_widened, args), **widened)  # type: ignore[arg-type]
-        if isinstance(made, Value):
-            return _narrowed(made, narrow)  # type: ignore[return-value]
-        return optree.tree_map(lambda y: _narrowed(y, narrow), made, none_is_leaf=True)
+        compute: Callable[..., Any] = composite
+        made = compute(*map(_widened, args), **widened)
+        return cast(made, narrow) if made.element is dtypes.float32 else made
 
     return wide
 
@@ -52,7 +48,3 @@ def _half_type(operands: list[Any]) -> DType | None:
 def _widened(x: Any) -> Any:
     halves = isinstance(x, Value) and x.element.is_float and x.element.itemsize == 2
     return cast(x, dtypes.float32) if halves else x
-
-
-def _narrowed(y: Any, dtype: DType) -> Any:
-    return cast(y, dtype) if isinstance(y, Value) and y.element is dtypes.float32 else y

@@ -52,7 +52,8 @@ def average(x: Any, dim: Any = None, weights: Any = None, keepdim: bool = False)
     """np.average."""
     if weights is None:
         return mean(x, dim, None, keepdim)
-    return _weighted(*lift_all(x, weights), dim, keepdim)
+    x, w = lift_all(x, weights)
+    return _weighted(x, w, dim, keepdim)
 
 
 @rounded_once
