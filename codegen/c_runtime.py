@@ -24,9 +24,12 @@ typedef int in_threads_t(call_t *call, work_t *work, size_t of_a_thread, size_t 
 RUNTIME = (
     _CALL
     + """
-/* Where the share of a thread begins; without a division where there is one thread. */
-static inline int64_t share(int64_t size, int32_t thread, int32_t threads) {
-    return threads == 1 ? size * thread : size * thread / threads;
+/* Where the share of a thread begins and ends; all of it, without arithmetic, of one thread. */
+static inline int64_t share_begin(int64_t size, int32_t thread, int32_t threads) {
+    return threads == 1 ? 0 : size * thread / threads;
+}
+static inline int64_t share_end(int64_t size, int32_t thread, int32_t threads) {
+    return threads == 1 ? size : size * (thread + 1) / threads;
 }
 
 static inline void barrier(call_t *call) {

@@ -153,8 +153,8 @@ class WorkPrinter(Writer):
         """This thread's share of the stream."""
         assert kernel.stream is not None
         size = size_text(kernel.stream.size)
-        self.line(f"const int64_t begin = share({size}, thread, threads);")
-        self.line(f"const int64_t end = share({size}, thread + 1, threads);")
+        self.line(f"const int64_t begin = share_begin({size}, thread, threads);")
+        self.line(f"const int64_t end = share_end({size}, thread, threads);")
 
     def _pass(self, kernel: TileKernel, arguments: str, begin: str, end: str) -> None:
         """The rows from `begin` to `end`, a span after the other, into `kept`."""
