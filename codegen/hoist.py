@@ -115,7 +115,8 @@ def _terms(
             return [Late(t.scalar, local(node.op, t.local, operands[1])) for t in known[0]]
         case "mul" | "contract" if known[1] and not known[0]:
             return [Late(t.scalar, local(node.op, operands[0], t.local)) for t in known[1]]
-        case "mul" if known[0] and known[1]:
+        # Not the product of two sums: (s*x - m)^2, spelt out, would cancel where x varies little.
+        case "mul" if known[0] and known[1] and 1 in (len(known[0]), len(known[1])):
             return [
                 Late(new.add("mul", s.scalar, t.scalar), local("mul", s.local, t.local))
                 for s in known[0]

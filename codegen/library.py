@@ -129,6 +129,8 @@ def _candidate(
     elif node.dtype is float32 and precision == "medium":
         return None  # torch does not promise bfloat16's products there
     edges = edges or ((node, 0), (node, 1))
+    if len(axes.of[node]) != 2 or len(axes.reduced(node)) != 1:
+        return None  # an axis of one element is one more
     rows, columns = axes.of[node]
     (summed,) = axes.reduced(node)
     left, right = edges if rows in axes.ports[edges[0]] else edges[::-1]

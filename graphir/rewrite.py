@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from dataclasses import replace as replaced
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from .errors import Location
 from .graph import Graph, Node
 from .opdef import OPS, Kind
@@ -103,6 +105,22 @@ class Builder:
                 self._fired.append(rule.name)
                 return better
         return node
+
+
+def constant_value(node: Node) -> float | int | bool | None:
+    """The number that a constant, or a broadcast of one, holds; None for anything else."""
+    if node.op == "broadcast":
+        (node,) = node.inputs
+    if node.op != "constant":
+        return None
+    value: float | int | bool = np.frombuffer(node.attrs["value"], node.dtype.numpy)[0].item()
+    return value
+
+
+def filled(b: Builder, like: Node, value: float) -> Node:
+    """`value` in the shape and dtype of `like`."""
+    c = b.graph.constant(value, like.dtype)
+    return b.add("broadcast", c, shape=like.shape, dims=()) if like.ndim else c
 
 
 def _merge_lines(graph: Graph, node: Node, lines: list[Location]) -> None:

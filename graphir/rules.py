@@ -1,7 +1,7 @@
 """The rules of simplification: one row each, exact in IEEE arithmetic unless the row says why not.
 
-This file holds the rows about arithmetic; `structure.py` those about axes. The driver is
-`simplify.simplify`.
+This file holds the rows about arithmetic; `structure.py` those about axes, `sums.py` about sums.
+The driver is `simplify.simplify`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,11 @@ from .dtypes import DType, limits, promote
 from .evaluate import compute
 from .graph import Node
 from .opdef import OPS, Kind
-from .rewrite import Builder, Rule
+from .rewrite import Builder, Rule, constant_value, filled
 from .structure import STRUCTURE
+from .sums import SUMS
 
 Apply = Callable[[Builder, Node], Node | None]
-
-
-def constant_value(node: Node) -> float | int | bool | None:
-    """The number that a constant, or a broadcast of one, holds; None for anything else."""
-    if node.op == "broadcast":
-        (node,) = node.inputs
-    if node.op != "constant":
-        return None
-    value: float | int | bool = np.frombuffer(node.attrs["value"], node.dtype.numpy)[0].item()
-    return value
 
 
 def _is(node: Node, value: float) -> bool:
@@ -37,12 +28,6 @@ def _is(node: Node, value: float) -> bool:
     if held is None or held != value:
         return False
     return not node.dtype.is_float or math.copysign(1, held) == math.copysign(1, value)
-
-
-def filled(b: Builder, like: Node, value: float) -> Node:
-    """`value` in the shape and dtype of `like`."""
-    c = b.graph.constant(value, like.dtype)
-    return b.add("broadcast", c, shape=like.shape, dims=()) if like.ndim else c
 
 
 def _fold(b: Builder, node: Node) -> Node | None:
@@ -254,4 +239,4 @@ ALGEBRA = (
     ),
 )
 
-RULES: tuple[Rule, ...] = (*ALGEBRA, *STRUCTURE)
+RULES: tuple[Rule, ...] = (*ALGEBRA, *STRUCTURE, *SUMS)

@@ -80,7 +80,10 @@ def lead(draft: Draft, x: Entry, name: str, where: str) -> list[str]:
     best = f"{draft.library}.{name}({x.name}{kept}{keep})"
     same = f"({x.name} == {best})"
     to_int = ".sum(" + (kept[2:] + keep if kept else keep[2:]) + ")"
-    return [f"{draft.library}.where({same}, 1.0, {x.name} - {best})", f"1.5 - {same}{to_int}"]
+    return [
+        f"{draft.library}.where({same}, 1.0, {x.name} - {best})",
+        f"1.0 * ({same}{to_int} == 1)",
+    ]
 
 
 def located(draft: Draft) -> str | None:

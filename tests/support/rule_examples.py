@@ -35,6 +35,19 @@ class Example:
         return f"{self.rule}-{self.ops.replace(' ', ',')}"
 
 
+def _at_one_place(
+    x: Value, v: Value, shape: tuple[Any, ...], axis: int, *index: int,
+    values: tuple[int, ...] | None = None,
+) -> Value:  # fmt: skip
+    """`v` where the position along `axis` is that in `x`, made whole; 0 elsewhere."""
+    whole = bcast(cast(x, dtypes.int64), shape, *index)
+    positions = type(x)(x.graph, x.graph.add("iota", size=shape[axis]))
+    mask = whole.apply("eq", bcast(positions, shape, axis))
+    return mask.apply(
+        "where", bcast(v, shape, *(values or index)), bcast(x.scalar(0.0, v.element), shape)
+    )
+
+
 V: tuple[Any, ...] = (10,)
 EXAMPLES = [
     Example("copy", (V,), lambda x: x.apply("copy", tag=0), ""),
@@ -305,6 +318,21 @@ EXAMPLES = [
             "sum", axes=(1,)
         ),
         "contract",
+        exact=False,
+    ),
+    Example("sum of -x", ((N, 3),), lambda x: (-x).apply("sum", axes=(1,)), "sum neg", exact=False),
+    Example(
+        "sum of one term",
+        ((N,), (N,)),
+        lambda x, v: _at_one_place(x, v, (N, 3), 1, 0).apply("sum", axes=(1,)),
+        "cast broadcast broadcast ge lt logical_and broadcast where",
+        exact=False,
+    ),
+    Example(
+        "sum of one term",
+        ((2,), (N, 2)),
+        lambda x, v: _at_one_place(x, v, (N, 3, 2), 1, 2, values=(0, 2)).apply("sum", axes=(0, 1)),
+        "cast broadcast ge broadcast lt logical_and broadcast broadcast where sum",
         exact=False,
     ),
 ]

@@ -458,9 +458,12 @@ typedef void work_t(call_t *call, int32_t thread);
 
 typedef int in_threads_t(call_t *call, work_t *work, size_t of_a_thread, size_t of_all);
 
-/* Where the share of a thread begins; without a division where there is one thread. */
-static inline int64_t share(int64_t size, int32_t thread, int32_t threads) {
-    return threads == 1 ? size * thread : size * thread / threads;
+/* Where the share of a thread begins and ends; all of it, without arithmetic, of one thread. */
+static inline int64_t share_begin(int64_t size, int32_t thread, int32_t threads) {
+    return threads == 1 ? 0 : size * thread / threads;
+}
+static inline int64_t share_end(int64_t size, int32_t thread, int32_t threads) {
+    return threads == 1 ? size : size * (thread + 1) / threads;
 }
 
 static inline void barrier(call_t *call) {
@@ -486,8 +489,8 @@ static void work(call_t *call, int32_t thread) {
         const int64_t start = step * batch;
         const int64_t n = rows - start < batch ? rows - start : batch;
         {
-            const int64_t begin = share(n, thread, threads);
-            const int64_t end = share(n, thread + 1, threads);
+            const int64_t begin = share_begin(n, thread, threads);
+            const int64_t end = share_end(n, thread, threads);
             const size_t turn = (size_t)(step & 1) * KEPT;
             char *kept = memory + turn;
             int64_t from = begin, to;

@@ -328,8 +328,8 @@ static void softmax_step_0_pass(PARAMETERS) {
     const int64_t n = rows - start < batch ? rows - start : batch;
     float t35 = *(float *)(kept + 0);
     float t36 = *(float *)(kept + 64);
-    float *restrict const t53 = (float *)(kept + 128);
-    float *restrict const t50 = (float *)(kept + 320);
+    float *restrict const t60 = (float *)(kept + 128);
+    float *restrict const t57 = (float *)(kept + 320);
     _Alignas(64) float t5[768];
     _Alignas(64) float t8[256];
     _Alignas(64) float t7[768];
@@ -340,11 +340,9 @@ static void softmax_step_0_pass(PARAMETERS) {
     _Alignas(64) float t25[256];
     _Alignas(64) uint8_t t29[256];
     _Alignas(64) float t39[256];
-    _Alignas(64) float t43[256];
     _Alignas(64) float t11[768];
-    _Alignas(64) float t45[256];
-    _Alignas(64) float t41[768];
-    _Alignas(64) float t49[768];
+    _Alignas(64) float t52[256];
+    _Alignas(64) float t56[768];
     for (int64_t i0 = begin; i0 < end; i0 += 256) {
         const int64_t m_i = end - i0 < 256 ? end - i0 : 256;
         const int64_t ahead = i0 + 256 < end ? 256 : batch + begin - i0;
@@ -447,38 +445,28 @@ static void softmax_step_0_pass(PARAMETERS) {
             const float t34 = t29[i_] ? 1.0f : 0.0f;
             terms_t36[i_] = t34;
             t39[i_] = -t34;
+            const uint8_t t46 = labels_ptr[order_ptr[start + i]] >= INT64_C(0);
+            const uint8_t t47 = labels_ptr[order_ptr[start + i]] < INT64_C(3);
+            const uint8_t t48 = t46 && t47;
+            const float t49_0 = t39[i_];
+            const float t49 = t48 ? t49_0 : 0.0f;
+            const float t50 = -t49;
+            t52[i_] = t50 / t12[i_];
         }
         t35 += f32x16_add_all(terms_t35, m_i);
         t36 += f32x16_add_all(terms_t36, m_i);
-        for (int64_t i_ = 0; i_ < m_i; i_++) {
-            const int64_t i = i0 + i_;
-            t43[i_] = 0.0f;
-        }
         for (int64_t j = 0; j < 3; j++) {
             #pragma omp simd
             for (int64_t i_ = 0; i_ < m_i; i_++) {
                 const int64_t i = i0 + i_;
                 const float t41_0 = t39[i_];
-                t41[j * 256 + i_] = t21[j * 256 + i_] ? t41_0 : 0.0f;
-                const float t42 = -t41[j * 256 + i_];
-                t43[i_] += t42;
-            }
-        }
-        #pragma omp simd
-        for (int64_t i_ = 0; i_ < m_i; i_++) {
-            const int64_t i = i0 + i_;
-            t45[i_] = t43[i_] / t12[i_];
-        }
-        for (int64_t j = 0; j < 3; j++) {
-            #pragma omp simd
-            for (int64_t i_ = 0; i_ < m_i; i_++) {
-                const int64_t i = i0 + i_;
-                const float t48 = t45[i_] * t11[j * 256 + i_];
-                t49[j * 256 + i_] = t41[j * 256 + i_] + t48;
+                const float t41 = t21[j * 256 + i_] ? t41_0 : 0.0f;
+                const float t55 = t52[i_] * t11[j * 256 + i_];
+                t56[j * 256 + i_] = t41 + t55;
             }
             {
                 const int64_t i_ = 0;
-                t50[j] += f32x16_add_all(&t49[j * 256 + i_], m_i);
+                t57[j] += f32x16_add_all(&t56[j * 256 + i_], m_i);
             }
         }
         {
@@ -496,7 +484,7 @@ static void softmax_step_0_pass(PARAMETERS) {
                         }
                         UNROLL for (int u = 0; u < 3; u++) {
                             const int64_t j = 0 + u;
-                            const float left = t49[j * 256 + i_];
+                            const float left = t56[j * 256 + i_];
                             UNROLL for (int q = 0; q < 1; q++) sums[c][u][q] += left * right[q];
                         }
                     }
@@ -511,7 +499,7 @@ static void softmax_step_0_pass(PARAMETERS) {
                     }
                     UNROLL for (int u = 0; u < 3; u++) {
                         const int64_t j = 0 + u;
-                        const float left = t49[j * 256 + i_];
+                        const float left = t56[j * 256 + i_];
                         UNROLL for (int q = 0; q < 1; q++) sums[0][u][q] += left * right[q];
                     }
                 }
@@ -522,8 +510,8 @@ static void softmax_step_0_pass(PARAMETERS) {
                         const int64_t k = 0 + 8 * q;
                         f32x8 sum = (sums[0][u][q] + sums[1][u][q]) + (sums[2][u][q] + sums[3][u][q]);
                         if (q == 0) sum = f32x8_keep(sum, 5);
-                        sum += f32x8_load(&t53[j * 16 + k]);
-                        f32x8_store(&t53[j * 16 + k], sum);
+                        sum += f32x8_load(&t60[j * 16 + k]);
+                        f32x8_store(&t60[j * 16 + k], sum);
                     }
                 }
             }
@@ -543,29 +531,29 @@ static void softmax_step_0_finish(PARAMETERS) {
     const int64_t n = rows - start < batch ? rows - start : batch;
     const float t35 = *(float *)(kept + 0);
     const float t36 = *(float *)(kept + 64);
-    float *restrict const t53 = (float *)(kept + 128);
-    float *restrict const t50 = (float *)(kept + 320);
+    float *restrict const t60 = (float *)(kept + 128);
+    float *restrict const t57 = (float *)(kept + 320);
     float t38;
-    float t56;
+    float t63;
     const float t37 = t35 / t36;
-    t56 = (float)lr_ptr[step];
+    t63 = (float)lr_ptr[step];
     t38 = 1.0f / t36;
     if (thread == 0) out2_ptr[step] = t37;
     for (int64_t j = 0; j < 3; j++) {
         #pragma omp simd
         for (int64_t k = 0; k < 5; k++) {
-            const float t55 = t38 * t53[j * 16 + k];
-            const float t58 = t56 * t55;
-            const float t59 = params_0_ptr[k + j * 16] - t58;
-            params_0_ptr[k + j * 16] = t59;
+            const float t62 = t38 * t60[j * 16 + k];
+            const float t65 = t63 * t62;
+            const float t66 = params_0_ptr[k + j * 16] - t65;
+            params_0_ptr[k + j * 16] = t66;
         }
     }
     #pragma omp simd
     for (int64_t j = 0; j < 3; j++) {
-        const float t52 = t38 * t50[j];
-        const float t61 = t56 * t52;
-        const float t62 = params_1_ptr[j] - t61;
-        params_1_ptr[j] = t62;
+        const float t59 = t38 * t57[j];
+        const float t68 = t63 * t59;
+        const float t69 = params_1_ptr[j] - t68;
+        params_1_ptr[j] = t69;
     }
 }
 
@@ -622,9 +610,12 @@ typedef void work_t(call_t *call, int32_t thread);
 
 typedef int in_threads_t(call_t *call, work_t *work, size_t of_a_thread, size_t of_all);
 
-/* Where the share of a thread begins; without a division where there is one thread. */
-static inline int64_t share(int64_t size, int32_t thread, int32_t threads) {
-    return threads == 1 ? size * thread : size * thread / threads;
+/* Where the share of a thread begins and ends; all of it, without arithmetic, of one thread. */
+static inline int64_t share_begin(int64_t size, int32_t thread, int32_t threads) {
+    return threads == 1 ? 0 : size * thread / threads;
+}
+static inline int64_t share_end(int64_t size, int32_t thread, int32_t threads) {
+    return threads == 1 ? size : size * (thread + 1) / threads;
 }
 
 static inline void barrier(call_t *call) {
@@ -657,8 +648,8 @@ static void work(call_t *call, int32_t thread) {
         const int64_t start = step * batch;
         const int64_t n = rows - start < batch ? rows - start : batch;
         {
-            const int64_t begin = share(n, thread, threads);
-            const int64_t end = share(n, thread + 1, threads);
+            const int64_t begin = share_begin(n, thread, threads);
+            const int64_t end = share_end(n, thread, threads);
             const size_t turn = (size_t)(step & 1) * KEPT;
             char *kept = memory + turn;
             int64_t from = begin, to;
