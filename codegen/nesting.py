@@ -59,6 +59,7 @@ class _Builder:
         self.outer = set(inline)
         self.nests: list[Nest] = []
         self.home: dict[Tile, int] = {}
+        self.read: dict[str, int] = {}  # behind the loads of a buffer that is also written
         self.maps: set[Tile] = set()
         self.accumulators = set(accumulators)
 
@@ -146,6 +147,9 @@ class _Builder:
                 raise AssertionError(f"{s!r} is not placed in a nest")
         wanted = frozenset(axes)
         ready = max((self._ready(t, wanted) for t in operands(s)), default=0)
+        if isinstance(s, Store):
+            # What this overwrites has been read.
+            ready = max(ready, self.read.get(s.address.buffer, 0))
         # A load that must be done before a store shares no loops with it.
         alone = isinstance(s, (Contract, Load))
         place = None
@@ -153,7 +157,7 @@ class _Builder:
             place = next(
                 (
                     k
-                    for k in reversed(range(ready, len(self.nests)))
+                    for k in range(ready, len(self.nests))
                     if frozenset(self.nests[k].axes) == wanted and not self.nests[k].closed
                 ),
                 None,
@@ -162,6 +166,8 @@ class _Builder:
             self.nests.append(Nest(axes, [], alone))
             place = len(self.nests) - 1
         self.nests[place].statements.append(s)
+        if isinstance(s, Load):
+            self.read[s.address.buffer] = len(self.nests)
         if not isinstance(s, Store):
             self.home[s.out] = place
             if isinstance(s, (Map, Load)):

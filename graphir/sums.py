@@ -33,9 +33,9 @@ def _of_one_term(b: Builder, node: Node) -> Node | None:
             continue
         place, term = _without(b, index, axis), _without(b, value, axis)
         size = _as_number(b, place, x.shape[axis])
-        inside = b.add("logical_and", b.add("ge", place, filled(b, place, 0)),
-                       b.add("lt", place, size))  # fmt: skip
-        found = b.add("where", inside, term, filled(b, term, 0))
+        none = filled(b, term, 0)
+        found = b.add("where", b.add("lt", place, size), term, none)
+        found = b.add("where", b.add("ge", place, filled(b, place, 0)), found, none)
         rest = tuple(a - (a > axis) for a in node.attrs["axes"] if a != axis)
         return b.add("sum", found, axes=rest)
     return None

@@ -152,3 +152,16 @@ def test_terms_of_one_scalar_share_their_sum() -> None:
     (kernel,) = plan(graph, name="step", machine=CPU).kernels
     # The loss, how many labels count, and the gradient once.
     assert len(kernel.accumulators) == 3
+
+
+@pytest.mark.parametrize("backend", ["c", "interpret"])
+def test_the_square_of_a_difference_is_not_spelt_out(backend: str) -> None:
+    """Three squares would cancel: the values are 3,000 times as large as their spread."""
+
+    def spread(x: Any) -> Any:
+        share = x / x.sum()
+        return torch.var(share)
+
+    x = 1000 + torch.rand(200, generator=torch.Generator().manual_seed(1))
+    got = graphir.compile(spread, backend=backend, dynamic={"x": (0,)})(x)
+    torch.testing.assert_close(got.double(), spread(x.double()), rtol=5e-3, atol=0)

@@ -330,33 +330,48 @@ static void softmax_step_0_pass(PARAMETERS) {
     float t36 = *(float *)(kept + 64);
     float *restrict const t60 = (float *)(kept + 128);
     float *restrict const t57 = (float *)(kept + 320);
+    _Alignas(64) float t39[256];
     _Alignas(64) float t5[768];
     _Alignas(64) float t8[256];
     _Alignas(64) float t7[768];
     _Alignas(64) float t12[256];
+    _Alignas(64) float t50[256];
     _Alignas(64) float t14[256];
     _Alignas(64) float t10[768];
     _Alignas(64) uint8_t t21[768];
     _Alignas(64) float t25[256];
-    _Alignas(64) uint8_t t29[256];
-    _Alignas(64) float t39[256];
     _Alignas(64) float t11[768];
     _Alignas(64) float t52[256];
+    _Alignas(64) float t41[768];
+    _Alignas(64) uint8_t t29[256];
     _Alignas(64) float t56[768];
     for (int64_t i0 = begin; i0 < end; i0 += 256) {
         const int64_t m_i = end - i0 < 256 ? end - i0 : 256;
         const int64_t ahead = i0 + 256 < end ? 256 : batch + begin - i0;
         const int64_t beyond = rows - start;
+        _Alignas(64) float terms_t36[256];
         #pragma omp simd
         for (int64_t i_ = 0; i_ < m_i; i_++) {
             const int64_t i = i0 + i_;
             t29[i_] = labels_ptr[order_ptr[start + i]] != INT64_C(-100);
+            const float t34 = t29[i_] ? 1.0f : 0.0f;
+            terms_t36[i_] = t34;
+            t39[i_] = -t34;
+            const uint8_t t48 = labels_ptr[order_ptr[start + i]] >= INT64_C(0);
+            const uint8_t t44 = labels_ptr[order_ptr[start + i]] < INT64_C(3);
+            const float t45_0 = t39[i_];
+            const float t45 = t44 ? t45_0 : 0.0f;
+            const float t49 = t48 ? t45 : 0.0f;
+            t50[i_] = -t49;
         }
+        t36 += f32x16_add_all(terms_t36, m_i);
         for (int64_t j = 0; j < 3; j++) {
             #pragma omp simd
             for (int64_t i_ = 0; i_ < m_i; i_++) {
                 const int64_t i = i0 + i_;
                 t21[j * 256 + i_] = labels_ptr[order_ptr[start + i]] == j;
+                const float t41_0 = t39[i_];
+                t41[j * 256 + i_] = t21[j * 256 + i_] ? t41_0 : 0.0f;
             }
         }
         {
@@ -420,6 +435,7 @@ static void softmax_step_0_pass(PARAMETERS) {
         for (int64_t i_ = 0; i_ < m_i; i_++) {
             const int64_t i = i0 + i_;
             t14[i_] = gr_logf(t12[i_]);
+            t52[i_] = t50[i_] / t12[i_];
         }
         for (int64_t i_ = 0; i_ < m_i; i_++) {
             const int64_t i = i0 + i_;
@@ -432,43 +448,23 @@ static void softmax_step_0_pass(PARAMETERS) {
                 const float t17 = t10[j * 256 + i_] - t14[i_];
                 const float t24 = t21[j * 256 + i_] ? t17 : 0.0f;
                 t25[i_] += t24;
-            }
-        }
-        _Alignas(64) float terms_t35[256];
-        _Alignas(64) float terms_t36[256];
-        #pragma omp simd
-        for (int64_t i_ = 0; i_ < m_i; i_++) {
-            const int64_t i = i0 + i_;
-            const float t26 = -t25[i_];
-            const float t31 = t29[i_] ? t26 : 0.0f;
-            terms_t35[i_] = t31;
-            const float t34 = t29[i_] ? 1.0f : 0.0f;
-            terms_t36[i_] = t34;
-            t39[i_] = -t34;
-            const uint8_t t46 = labels_ptr[order_ptr[start + i]] >= INT64_C(0);
-            const uint8_t t47 = labels_ptr[order_ptr[start + i]] < INT64_C(3);
-            const uint8_t t48 = t46 && t47;
-            const float t49_0 = t39[i_];
-            const float t49 = t48 ? t49_0 : 0.0f;
-            const float t50 = -t49;
-            t52[i_] = t50 / t12[i_];
-        }
-        t35 += f32x16_add_all(terms_t35, m_i);
-        t36 += f32x16_add_all(terms_t36, m_i);
-        for (int64_t j = 0; j < 3; j++) {
-            #pragma omp simd
-            for (int64_t i_ = 0; i_ < m_i; i_++) {
-                const int64_t i = i0 + i_;
-                const float t41_0 = t39[i_];
-                const float t41 = t21[j * 256 + i_] ? t41_0 : 0.0f;
                 const float t55 = t52[i_] * t11[j * 256 + i_];
-                t56[j * 256 + i_] = t41 + t55;
+                t56[j * 256 + i_] = t41[j * 256 + i_] + t55;
             }
             {
                 const int64_t i_ = 0;
                 t57[j] += f32x16_add_all(&t56[j * 256 + i_], m_i);
             }
         }
+        _Alignas(64) float terms_t35[256];
+        #pragma omp simd
+        for (int64_t i_ = 0; i_ < m_i; i_++) {
+            const int64_t i = i0 + i_;
+            const float t26 = -t25[i_];
+            const float t31 = t29[i_] ? t26 : 0.0f;
+            terms_t35[i_] = t31;
+        }
+        t35 += f32x16_add_all(terms_t35, m_i);
         {
             {
                 f32x8 sums[4][3][1] = {0};
