@@ -153,6 +153,7 @@ class _Builder:
         # A load that must be done before a store shares no loops with it.
         alone = isinstance(s, (Contract, Load))
         place = None
+        # The first nest that fits: what needs the result then finds room in those that follow.
         if not alone:
             place = next(
                 (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .dtypes import DType, bool_, float32
+from .rewrite import constant_value
 
 if TYPE_CHECKING:
     from .value import Value
@@ -32,8 +33,8 @@ def computed_in(op: str, x: Value, y: Value, dtype: DType) -> DType:
 
 def _holds(dtype: DType, x: Value) -> bool:
     """Whether `dtype` holds the number `x` without rounding, as far as the trace shows."""
-    if x.node.op != "constant":
+    value = constant_value(x.node)
+    if value is None:
         return x.element is bool_
-    value = np.frombuffer(x.node.attrs["value"], x.element.numpy)
     with np.errstate(over="ignore"):
-        return bool(value.astype(dtype.numpy)[0] == value[0])
+        return float(np.asarray(value).astype(dtype.numpy)) == value

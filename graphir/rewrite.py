@@ -12,6 +12,7 @@ import numpy as np
 from .errors import Location
 from .graph import Graph, Node
 from .opdef import OPS, Kind
+from .sizes import Dim, Size
 
 # (the new graph, the old node, its operands in the new graph) -> its stand-in, or None to copy it
 Replace: TypeAlias = Callable[[Graph, Node, tuple[Node, ...]], Node | None]
@@ -117,9 +118,12 @@ def constant_value(node: Node) -> float | int | bool | None:
     return value
 
 
-def filled(b: Builder, like: Node, value: float) -> Node:
-    """`value` in the shape and dtype of `like`."""
-    c = b.graph.constant(value, like.dtype)
+def filled(b: Builder, like: Node, value: float | Size) -> Node:
+    """A number, or a size, in the shape and dtype of `like`."""
+    if isinstance(value, Dim):
+        c = b.add("cast", b.add("size", size=value), dtype=like.dtype)
+    else:
+        c = b.graph.constant(value, like.dtype)
     return b.add("broadcast", c, shape=like.shape, dims=()) if like.ndim else c
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import dtypes
 from .graph import Node
-from .rewrite import Builder, Rule
+from .rewrite import Builder, Rule, filled
 from .sizes import Dim, Shape, Size, evaluate, numel
 
 
@@ -131,7 +131,7 @@ def _reduce_broadcast(b: Builder, node: Node) -> Node | None:
     inner = tuple(i for i, d in enumerate(dims) if d in axes)
     y = b.add(node.op, small, axes=inner)
     if node.op == "sum" and count != 1:
-        y = b.add("mul", y, _as_filled(b, y, count))
+        y = b.add("mul", y, filled(b, y, count))
     kept = [i for i in range(x.ndim) if i not in axes]
     places = tuple(kept.index(d) for d in dims if d not in axes)
     return b.add("broadcast", y, shape=node.shape, dims=places)
@@ -146,15 +146,6 @@ def _counts(node: Node, count: Size) -> bool:
     """Whether the dtype holds the number: 65,505 is infinity as a float16."""
     most = {dtypes.float16: 2048, dtypes.bfloat16: 256}.get(node.dtype)
     return most is None or (isinstance(count, int) and count <= most)
-
-
-def _as_filled(b: Builder, like: Node, size: Size) -> Node:
-    """A size as a value of the shape and dtype of `like`."""
-    if isinstance(size, Dim):
-        c = b.add("cast", b.add("size", size=size), dtype=like.dtype)
-    else:
-        c = b.graph.constant(size, like.dtype)
-    return b.add("broadcast", c, shape=like.shape, dims=())
 
 
 def _whole_size(b: Builder, node: Node) -> Node | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from .graph import Node
 from .rewrite import Builder, Rule, constant_value, filled
-from .sizes import Dim, Size
 
 
 def _of_negated(b: Builder, node: Node) -> Node | None:
@@ -32,7 +31,7 @@ def _of_one_term(b: Builder, node: Node) -> Node | None:
         if not (_same_along(index, axis) and _same_along(value, axis)):
             continue
         place, term = _without(b, index, axis), _without(b, value, axis)
-        size = _as_number(b, place, x.shape[axis])
+        size = filled(b, place, x.shape[axis])
         none = filled(b, term, 0)
         found = b.add("where", b.add("lt", place, size), term, none)
         found = b.add("where", b.add("ge", place, filled(b, place, 0)), found, none)
@@ -60,14 +59,6 @@ def _without(b: Builder, x: Node, axis: int) -> Node:
     shape = x.shape[:axis] + x.shape[axis + 1 :]
     dims = tuple(d - (d > axis) for d in x.attrs["dims"])
     return b.add("broadcast", *x.inputs, shape=shape, dims=dims)
-
-
-def _as_number(b: Builder, like: Node, size: Size) -> Node:
-    """A size in the shape and the integer type of `like`."""
-    if not isinstance(size, Dim):
-        return filled(b, like, size)
-    number = b.add("cast", b.add("size", size=size), dtype=like.dtype)
-    return b.add("broadcast", number, shape=like.shape, dims=()) if like.ndim else number
 
 
 SUMS = (

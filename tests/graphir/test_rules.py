@@ -153,3 +153,24 @@ def test_a_known_size_is_a_constant() -> None:
     g = Graph()
     g.outputs = [g.add("size", size=7)]
     assert str(simplify(g)) == "graph()\n  return 7"
+
+
+def test_a_sum_of_one_term_at_no_position_is_0() -> None:
+    """Beyond both ends of the axis, whatever the term is."""
+
+    def picked(index: Value, v: Value) -> Value:
+        positions = type(v)(v.graph, v.graph.add("iota", size=3))
+        mask = bcast(index, (N, 3), 0).apply("eq", bcast(positions, (N, 3), 1))
+        chosen = mask.apply("where", bcast(v, (N, 3), 0), bcast(v.scalar(0.0, F32), (N, 3)))
+        return chosen.apply("sum", axes=(1,))
+
+    g = Graph()
+    index, v = g.add_input((N,), dtypes.int64, "index"), g.add_input((N,), F32, "v")
+    g.outputs = [picked(Value(g, index), Value(g, v)).node]
+    s = simplify(g, check=True)
+    assert all(n.op != "sum" for n in s.live())
+    at = np.array([-1, 0, 2, 3, 2**40, -(2**40), 1, -1])
+    terms = np.array([np.nan, 1.5, np.nan, 2.5, 3.5, np.inf, -np.inf, 4.5], np.float32)
+    (wanted,), (got,) = evaluate(g, [at, terms]), evaluate(s, [at, terms])
+    np.testing.assert_array_equal(got, wanted)
+    np.testing.assert_array_equal(got, np.float32([0, 1.5, np.nan, 0, 0, 0, -np.inf, 0]))
