@@ -89,7 +89,8 @@ def as_torch_rounds(
     with np.errstate(all="ignore"):
         agrees = np.abs(others[-1] - wanted.value) <= bound
         lost = agrees & ~np.isfinite(found.astype(float))
-    return replace(wanted, bound=bound, steady=wanted.steady & ~lost)
+    roomy = replace(wanted, bound=bound, steady=wanted.steady & ~lost)
+    return replace(roomy, surer=lambda: roomy)
 
 
 class _Shaken(TorchDispatchMode):

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, find, given, seed, settings
 from graphir.tracing import trace
 from tests.fuzz import corpus
 from tests.fuzz.compare import Report, compare
-from tests.fuzz.expect import expected
+from tests.fuzz.expect import expected, faults
 from tests.fuzz.generate import programs, seeded
 from tests.fuzz.program import Program, from_json, is_valid
 from tests.fuzz.reduce import reduced
@@ -111,3 +111,21 @@ def test_the_bound_knows_what_a_type_cannot_hold() -> None:
     assert wanted.bound[0] >= 1e-30
     assert wanted.bound[1] < 1e-4
     assert wanted.steady.tolist() == [True, True, False]
+
+
+def test_nothing_is_called_wrong_by_few_samples_alone() -> None:
+    """One sample's bound is exceeded by what many allow; beyond theirs it is wrong."""
+
+    def cancelling(x: torch.Tensor) -> torch.Tensor:
+        return x * 3.0 - x * 2.999
+
+    x = np.linspace(1.0, 2.0, 50).astype(np.float32)
+    graph = trace(cancelling, (torch.from_numpy(x),)).graph
+    (few,) = expected(graph, [x], samples=1)
+    sure = few.surer()
+    assert np.all(sure.bound >= few.bound)
+    assert np.any(sure.bound > 1.5 * few.bound)
+    between = few.value + (few.bound + sure.bound) / 2
+    assert faults(between.astype(np.float32), few) is None
+    beyond = few.value + 1.5 * sure.bound
+    assert "elements are wrong" in str(faults(beyond.astype(np.float32), few))
