@@ -93,7 +93,7 @@ class Fuser:
         space = self.axes.space(node)
         wide = {a for a in space if isinstance(self.axes.size[a], Dim)}
         for tile in self._tiles(node):
-            wide |= self._unheld(tile, wide | walked)
+            wide |= self._unheld(node, tile, wide | walked)
         return tuple(a for a in space if a in wide)
 
     def _tiles(self, node: Node) -> list[tuple[int, ...]]:
@@ -104,10 +104,12 @@ class Fuser:
             tiles.append(self.axes.space(node))
         return tiles
 
-    def _unheld(self, tile: Iterable[int], walked: Collection[int | None]) -> set[int]:
-        """Which axes of a tile it cannot hold whole, where blocks of others are walked."""
+    def _unheld(
+        self, node: Node, tile: Iterable[int], walked: Collection[int | None]
+    ) -> set[int]:  # fmt: skip
+        """Which axes of a tile of `node` it cannot hold whole, where others are walked."""
         whole = {a: self.axes.size[a] for a in tile if a >= 0 and a not in walked}
-        return unheld(whole, self.machine)
+        return unheld(whole, self.machine, self.axes.reduced(node))
 
     def _elements(self, tile: Iterable[int], without: Sequence[int | None]) -> int:
         total = 1
@@ -188,7 +190,9 @@ class Fuser:
 
     def _foreign(self, node: Node, walked: set[int | None]) -> str | None:
         """Why a kernel that walks these axes cannot walk those of `node`."""
-        foreign = [a for tile in self._tiles(node) for a in sorted(self._unheld(tile, walked))]
+        foreign = [
+            a for tile in self._tiles(node) for a in sorted(self._unheld(node, tile, walked))
+        ]
         if foreign:
             return f"its axis of {self.axes.size[foreign[0]]} is walked by a kernel of its own"
         return None

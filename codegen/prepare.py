@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from graphir import dtypes
 from graphir.graph import Graph, Node
@@ -62,12 +62,13 @@ def _is_split(node: Node, machine: Machine) -> bool:
         return len(_alone(node.inputs[0], node.attrs["axes"], machine)) > 1
     if node.kind is Kind.CONTRACTION:
         sizes = _letters(node)
-        return len([c for c in unheld(sizes, machine) if c not in node.attrs["out"]]) > 1
+        summed = sizes.keys() - set(node.attrs["out"])
+        return len(unheld(sizes, machine, summed) & summed) > 1
     return False
 
 
-def _alone(operand: Node, axes: Iterable[int], machine: Machine) -> list[int]:
-    return sorted(unheld(dict(enumerate(operand.shape)), machine).intersection(axes))
+def _alone(operand: Node, axes: Collection[int], machine: Machine) -> list[int]:
+    return sorted(unheld(dict(enumerate(operand.shape)), machine, axes).intersection(axes))
 
 
 def _letters(node: Node) -> dict[str, int | Dim]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias, TypeVar
@@ -65,14 +65,17 @@ def held(size: int, machine: Machine) -> int:
     return power_of_two(size) if machine.padded else size
 
 
-def unheld(sizes: Mapping[Key, Size], machine: Machine) -> set[Key]:
+def unheld(
+    sizes: Mapping[Key, Size], machine: Machine, summed: Collection[Key] = ()
+) -> set[Key]:  # fmt: skip
     """Which dimensions a tile cannot hold whole: those of unknown size and, where the others are
-    too many elements, all long ones, then the longest that are left."""
+    too many elements, all long ones, then the longest that are left; of equally long ones last
+    those that are `summed`, since no kernel walks along several of these."""
     found = {p for p, s in sizes.items() if isinstance(s, Dim)}
     known = {p: held(s, machine) for p, s in sizes.items() if isinstance(s, int)}
     if prod(known.values()) > machine.tile_limit:
         found.update(p for p in known if known[p] >= LONG)
-    rest = sorted(known.keys() - found, key=known.__getitem__)
+    rest = sorted((p for p in known if p not in found), key=lambda p: (known[p], p not in summed))
     while prod(known[p] for p in rest) > machine.tile_limit:
         found.add(rest.pop())
     return found

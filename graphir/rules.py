@@ -138,15 +138,16 @@ def _where(b: Builder, node: Node) -> Node | None:
 def _of_broadcasts(b: Builder, node: Node) -> Node | None:
     if not node.inputs or any(x.op != "broadcast" for x in node.inputs):
         return None
-    widest = max(node.inputs, key=lambda x: len(x.attrs["dims"]))
-    dims, shape = widest.attrs["dims"], widest.inputs[0].shape
+    dims = tuple(sorted({d for x in node.inputs for d in x.attrs["dims"]}))
+    if len(dims) == node.ndim:
+        return None
+    shape = tuple(node.shape[d] for d in dims)
     operands = []
     for x in node.inputs:
         (small,) = x.inputs
         if x.attrs["dims"] != dims:
-            if small.ndim:
-                return None
-            small = b.add("broadcast", small, shape=shape, dims=())
+            places = tuple(dims.index(d) for d in x.attrs["dims"])
+            small = b.add("broadcast", small, shape=shape, dims=places)
         operands.append(small)
     return b.add("broadcast", b.add(node.op, *operands, **node.attrs), shape=node.shape, dims=dims)
 

@@ -22,15 +22,19 @@ def _of_one_term(b: Builder, node: Node) -> Node | None:
     if x.op != "where":
         return None
     mask, value, other = x.inputs
-    if mask.op != "eq" or constant_value(other) != 0:
+    hit, dims = _repeated(mask)
+    if hit.op != "eq" or constant_value(other) != 0:
         return None
-    for index, positions in (mask.inputs, mask.inputs[::-1]):
-        axis = _counted_axis(positions)
-        if axis is None or axis not in node.attrs["axes"]:
+    for index, positions in (hit.inputs, hit.inputs[::-1]):
+        counted = _counted_axis(positions)
+        if counted is None or dims[counted] not in node.attrs["axes"]:
             continue
-        if not (_same_along(index, axis) and _same_along(value, axis)):
+        axis = dims[counted]
+        if not (_same_along(index, counted) and _same_along(value, axis)):
             continue
-        place, term = _without(b, index, axis), _without(b, value, axis)
+        term = _without(b, value, axis)
+        kept = tuple(d - (d > axis) for d in dims if d != axis)
+        place = b.add("broadcast", _without(b, index, counted), shape=term.shape, dims=kept)
         size = filled(b, place, x.shape[axis])
         none = filled(b, term, 0)
         found = b.add("where", b.add("lt", place, size), term, none)
@@ -38,6 +42,13 @@ def _of_one_term(b: Builder, node: Node) -> Node | None:
         rest = tuple(a - (a > axis) for a in node.attrs["axes"] if a != axis)
         return b.add("sum", found, axes=rest)
     return None
+
+
+def _repeated(x: Node) -> tuple[Node, tuple[int, ...]]:
+    """What is repeated in `x`, and where in `x` its dimensions are; `x` itself if nothing is."""
+    if x.op == "broadcast":
+        return x.inputs[0], x.attrs["dims"]
+    return x, tuple(range(x.ndim))
 
 
 def _counted_axis(positions: Node) -> int | None:

@@ -143,6 +143,18 @@ EXAMPLES = [
     ),
     Example("op of broadcasts", ((),), lambda s: unary("exp", bcast(s, (N, 3))), "exp broadcast"),
     Example(
+        "op of broadcasts",
+        ((3, 2), (2,)),
+        lambda x, y: bcast(x, (N, 3, 2), 1, 2) * bcast(y, (N, 3, 2), 2),
+        "broadcast mul broadcast",
+    ),
+    Example(
+        "op of broadcasts",
+        ((3,), (2,)),
+        lambda x, y: bcast(x, (3, N, 2), 0) - bcast(y, (3, N, 2), 2),
+        "broadcast broadcast sub broadcast",
+    ),
+    Example(
         "broadcast", ((3,),), lambda x: bcast(bcast(x, (3, 2), 0), (2, N, 3, 2), 2, 3), "broadcast"
     ),
     Example("broadcast", ((N, 3),), lambda x: bcast(x, (N, 3), 0, 1), ""),
