@@ -12,7 +12,7 @@ from .machine import Machine
 from .nesting import build_loops, loop_order, stride_along
 from .partial_sums import how_summed
 from .products import Product, load_stride, plan_product, resolve
-from .resident import Resident, relayout
+from .resident import Resident, relayout, whole_vectors
 from .tile import (
     Axis,
     AxisRole,
@@ -56,6 +56,7 @@ def lower_loops(
                 nest.axes = loop_order(nest, arrays, inline)
                 nest.sums = how_summed(nest, arrays)
                 nest.far = far_angles(nest, arrays, inline)
+                nest.whole = whole_vectors(nest, arrays, inline, residents)
     made.zeroed = _zeroed(made, inline)
     made.fresh = _fresh(made)
     return made

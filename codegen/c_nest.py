@@ -142,7 +142,7 @@ class NestPrinter:
                 if inner is not None:
                     if not far:
                         self._vectorise(sums.clause(), asked)
-                    innermost.enter_context(self.out.loop(inner))
+                    innermost.enter_context(self.out.loop(inner, self.nest.whole))
                 self.expr.local = set()
                 for s in self.nest.statements:
                     if isinstance(s, (Reduce, Contract)):
@@ -175,7 +175,11 @@ class NestPrinter:
                 self._assign(out, self.expr.read(address, out.dtype))
             case Store(value=stored, address=address):
                 first = "if (thread == 0) " if address.buffer in self.shared else ""
-                self.out.line(f"{first}{self.expr.element(address)} = {value(stored)};")
+                text = value(stored)
+                if self.nest.whole is not None:
+                    inner = self.nest.axes[-1]
+                    text = f"{local(inner)} < {inner.block} ? {text} : 0"
+                self.out.line(f"{first}{self.expr.element(address)} = {text};")
 
     def _read_anyway(self, out: Tile, tiles: Sequence[Tile], texts: Sequence[str]) -> list[str]:
         """Variables for what is read from memory: a loop that reads under a condition is not made

@@ -30,10 +30,10 @@ class Writer:
         self.line("}")
 
     @contextmanager
-    def loop(self, axis: Axis) -> Iterator[None]:
-        """A loop over every position of an axis in the block."""
+    def loop(self, axis: Axis, end: int | None = None) -> Iterator[None]:
+        """A loop over every position of an axis in the block, or up to another `end`."""
         n = local(axis)
-        with self.block(f"for (int64_t {n} = 0; {n} < {extent(axis)}; {n}++)"):
+        with self.block(f"for (int64_t {n} = 0; {n} < {end or extent(axis)}; {n}++)"):
             self.absolute(axis)
             yield
 

@@ -143,7 +143,12 @@ class Sums:
 
 @dataclass(eq=False)
 class Nest:
-    """Loops from the outermost to the innermost, and the statements in the innermost one."""
+    """Loops from the outermost to the innermost, and the statements in the innermost one.
+
+    Attributes:
+        whole: positions that the innermost loop runs over where it goes on into padding, which
+            stays 0.
+    """
 
     axes: tuple[Axis, ...]
     statements: list[Statement]
@@ -152,6 +157,7 @@ class Nest:
     sums: Sums = Sums()
     transposition: Transposition | None = None
     far: FarAngles | None = None
+    whole: int | None = None
 
 
 @dataclass(eq=False)

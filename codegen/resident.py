@@ -11,9 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
+from .loops import Array, Nest, accesses
 from .program import Binding, Buffer, Program
-from .tile import Address, Load, Statement, Store, TileKernel
+from .tile import Address, Axis, AxisRole, Load, Map, Statement, Store, Tile, TileKernel
+from .uses import power_of_two
 from .views import row_major
+
+_NARROWEST = 4  # elements of the shortest vector that a product reads
+# Of longer rows the pieces are few beside whole vectors: those of 40 to 90 were updated slower.
+_LONGEST = 32
+# What is computed in padding is not used, but must not trap, as integers divided by 0 do.
+_HARMLESS = frozenset({"float32", "float64", "bool"})
 
 
 @dataclass(frozen=True)
@@ -125,3 +133,44 @@ def relayout(kernel: TileKernel, residents: Mapping[str, Resident]) -> TileKerne
         body=tuple(map(moved, kernel.body)),
         epilogue=tuple(map(moved, kernel.epilogue)),
     )
+
+
+def whole_vectors(
+    nest: Nest,
+    arrays: Mapping[Tile, Array],
+    inline: Mapping[Tile, Statement],
+    residents: Mapping[str, Resident],
+) -> int | None:
+    """How far the innermost loop of an update may go on into the padding of all that it reads and
+    writes; None where it ends with its axis."""
+    inner = nest.axes[-1] if nest.axes else None
+    if inner is None or inner.role is not AxisRole.TILE or inner.block > _LONGEST:
+        return None
+    if nest.far is not None:
+        return None
+    ends: list[int] = []
+    for s in nest.statements:
+        if isinstance(s, Store):
+            ends.append(_end(s.address, inner, residents))
+        elif not isinstance(s, Map) or s.out in arrays or s.out.dtype.name not in _HARMLESS:
+            return None
+        for x in accesses(s, inline):
+            if isinstance(x, Load):
+                if any(t.axis is inner or t.at is not None for t in x.address.terms):
+                    ends.append(_end(x.address, inner, residents))
+            elif x in arrays and inner in x.axes:
+                array = arrays[x]
+                ends.append(array.extents[-1] if array.axes[-1] is inner else 0)
+    # A short row is one vector of about its length: a longer one costs more than it saves.
+    vector = max(power_of_two(inner.block), _NARROWEST)
+    whole = min([*ends, vector] if ends else [0])
+    return whole if whole > inner.block else None
+
+
+def _end(address: Address, inner: Axis, residents: Mapping[str, Resident]) -> int:
+    """Where the rows of a buffer end along `inner`, padding included; 0 where it has none."""
+    resident = residents.get(address.buffer)
+    if resident is None or resident.buffer.dtype.name not in _HARMLESS:
+        return 0
+    fastest = address.terms[resident.order[-1]]
+    return resident.extents[-1] if fastest.axis is inner and fastest.stride == 1 else 0

@@ -398,10 +398,10 @@ static void linear_step_0_finish(PARAMETERS) {
     if (thread == 0) out2_ptr[step] = t13;
     params_1_ptr[0] = t26;
     #pragma omp simd
-    for (int64_t j = 0; j < 5; j++) {
+    for (int64_t j = 0; j < 8; j++) {
         const float t23 = t21 * t20[j];
         const float t24 = params_0_ptr[j] - t23;
-        params_0_ptr[j] = t24;
+        params_0_ptr[j] = j < 5 ? t24 : 0;
     }
 }
 

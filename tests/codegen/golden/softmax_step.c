@@ -537,11 +537,11 @@ static void softmax_step_0_finish(PARAMETERS) {
     if (thread == 0) out2_ptr[step] = t37;
     for (int64_t j = 0; j < 3; j++) {
         #pragma omp simd
-        for (int64_t k = 0; k < 5; k++) {
+        for (int64_t k = 0; k < 8; k++) {
             const float t62 = t38 * t60[j * 16 + k];
             const float t65 = t63 * t62;
             const float t66 = params_0_ptr[k + j * 16] - t65;
-            params_0_ptr[k + j * 16] = t66;
+            params_0_ptr[k + j * 16] = k < 5 ? t66 : 0;
         }
     }
     #pragma omp simd
