@@ -11,6 +11,7 @@ import faulthandler
 import importlib.util
 import json
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -193,16 +194,20 @@ def beside(name: str) -> Any:
     return module
 
 
-def end_with(parent: int) -> None:
-    """End this process once its parent has: a kernel in a long loop never looks at the socket."""
+def end_with(parent: int, directory: Path) -> None:
+    """End this process once its parent has: a kernel in a long loop never looks at the socket.
+
+    A parent that was killed has not removed the directory of the two.
+    """
     while os.getppid() == parent:
         time.sleep(1.0)
+    shutil.rmtree(directory, ignore_errors=True)
     os._exit(1)
 
 
 def main(fd: int, data: Path, crash: Path) -> None:
     """Answer requests until the socket ends."""
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with, args=(os.getppid(), data.parent), daemon=True).start()
     faulthandler.enable(crash.open("w"))
     # NumPy warns where a GPU silently wraps around or makes a NaN.
     warnings.simplefilter("ignore")
@@ -221,6 +226,7 @@ def main(fd: int, data: Path, crash: Path) -> None:
                 error = describe(failure)
             lines.write(json.dumps({"error": error}) + "\n")
             lines.flush()
+    shutil.rmtree(data.parent, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -375,27 +375,32 @@ def test_a_program_that_forgets_to_close_ends() -> None:
     assert not os.path.exists(done.stdout.strip())
 
 
-def test_a_worker_in_an_endless_kernel_ends_with_the_program() -> None:
+@pytest.mark.parametrize(
+    "busy", [f"one.launch({SOURCE!r}, 'endless', [np.zeros(2)], (1,))", "input()"],
+    ids=["endless", "idle"],
+)  # fmt: skip
+def test_a_worker_and_its_files_end_with_a_program_that_is_killed(busy: str) -> None:
     program = (
         "import numpy as np\n"
         "from graphir.runtime.interpret import Interpreter\n"
         f"one = Interpreter()\none.launch({SOURCE!r}, 'stray', [np.zeros(2), 1], (1,))\n"
-        "print(one._worker.process.pid, flush=True)\n"
-        f"one.launch({SOURCE!r}, 'endless', [np.zeros(2)], (1,))\n"
+        "print(one._worker.process.pid, one._worker.data.parent, flush=True)\n"
+        f"{busy}\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as running:
         assert running.stdout is not None
-        worker = int(running.stdout.readline())
+        pid, directory = running.stdout.readline().split()
         running.kill()
     for _ in range(200):
-        if not is_running(worker):
+        if not is_running(int(pid)):
             break
         time.sleep(0.1)
     else:
-        os.kill(worker, signal.SIGKILL)
+        os.kill(int(pid), signal.SIGKILL)
         pytest.fail("the worker outlived its program by 20 seconds")
+    assert not os.path.exists(directory)
 
 
 def is_running(pid: int) -> bool:
