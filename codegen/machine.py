@@ -15,9 +15,9 @@ PRECISIONS: tuple[Precision, ...] = ("highest", "high", "medium")
 own accuracy, of operands rounded to 10 bits (tf32), or to 7 (bfloat16)."""
 
 
-def check_precision(precision: str) -> None:
-    """Raise BackendError for a name that is none of PRECISIONS."""
-    if precision not in PRECISIONS:
+def check_precision(precision: object) -> None:
+    """Raise BackendError for what is none of the names in PRECISIONS."""
+    if not isinstance(precision, str) or precision not in PRECISIONS:
         raise BackendError(
             f"there is no precision {precision!r}", hint=f"use one of {', '.join(PRECISIONS)}"
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BACKENDS = ("triton", "c", "interpret", "reference")
 
 
-def check_options(backend: str, threads: object, precision: str = "highest") -> None:
+def check_options(backend: object, threads: object, precision: object = "highest") -> None:
     """Raise BackendError for a name that is no backend's or no precision's, or a number of
     threads below 1."""
     check_precision(precision)
@@ -38,7 +38,7 @@ def check_options(backend: str, threads: object, precision: str = "highest") -> 
             f"threads must be a whole number of at least 1, got {threads!r}",
             hint="leave it out to have it chosen",
         )
-    if backend != "auto" and backend not in BACKENDS:
+    if not isinstance(backend, str) or (backend != "auto" and backend not in BACKENDS):
         raise BackendError(
             f"there is no backend {backend!r}", hint=f"use one of auto, {', '.join(BACKENDS)}"
         )

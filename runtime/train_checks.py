@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphir.dtypes import dtype_of
+from graphir.dtypes import DType, dtype_of
 from graphir.errors import DivergedError, DTypeError, GraphirError, ShapeError
 from graphir.given import require_call, require_function, require_whole
 from graphir.trees import leaf_names, unflatten
@@ -160,14 +160,14 @@ def check_data(
             raise DTypeError(
                 f"train: `{name}` in {what} must be an array with an axis of rows, "
                 f"got {'a 0-d array' if is_array(x) else type(x).__name__}",
-                hint="let the loss close over what is the same for every row",
+                hint=_not_rows(name, x),
             )
         if 0 in shape_of(x):
             raise ShapeError(
                 f"train: the data set is empty: `{name}` has shape {shape_of(x)}",
                 hint="check how it was loaded or filtered",
             )
-        dtype = dtype_of(x.dtype)
+        dtype = _data_type(name, x, what)
         # Half-width data for wider weights is no accident: the loss says how they meet.
         if dtype.is_float and dtype not in floats and dtype.itemsize > 2:
             raise DTypeError(
@@ -182,6 +182,23 @@ def check_data(
             hint="the leading axis of each array must be the rows",
         )
     return int(rows[0])
+
+
+def _not_rows(name: str, x: Any) -> str:
+    if "[" in name and not is_array(x):
+        whole = name.partition("[")[0]
+        return f"a list counts as one array for each element: pass np.asarray({whole})"
+    return "let the loss close over what is the same for every row"
+
+
+def _data_type(name: str, x: Any, what: str) -> DType:
+    try:
+        return dtype_of(x.dtype)
+    except DTypeError as unknown:
+        hint = unknown.hint
+        if getattr(x.dtype, "kind", None) in ("U", "S", "O"):
+            hint = f"number its values, e.g. np.unique({name}, return_inverse=True)[1]"
+        raise DTypeError(f"train: `{name}` in {what}: {unknown.message}", hint=hint) from None
 
 
 def _conversion(name: str, x: Any, dtype: str) -> str:
